@@ -1,0 +1,51 @@
+# Two commands set everything up: `make run` runs the main job, `make test` passes the tests.
+PYTHON ?= python3.11
+VENV := .venv
+BIN := $(VENV)/bin
+# pip's own list of folders with wheels, where one is set up: uv does not read pip's settings.
+FIND_LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
+
+.PHONY: run test test-fast check fmt bench faults-chain stop clean
+
+run: $(VENV)/ready
+	@$(BIN)/mmcore run $(ARGS)
+
+test: $(VENV)/ready-dev
+	$(BIN)/pytest
+
+test-fast: $(VENV)/ready-dev
+	$(BIN)/pytest -m "not chain and not bento and not gx and not evidently and not prefect"
+
+check: $(VENV)/ready-dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fmt: $(VENV)/ready-dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+bench: $(VENV)/ready-dev
+	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+
+faults-chain: $(VENV)/ready
+	$(BIN)/python benchmarks/faults_chain.py $(ARGS)
+
+stop:
+	@$(BIN)/mmcore stop
+
+$(VENV)/uv:
+	@echo "Making $(VENV) ..."
+	@$(PYTHON) -m venv $(VENV)
+	@$(BIN)/pip install --quiet --disable-pip-version-check uv
+	@touch $@
+
+$(VENV)/ready: $(VENV)/uv requirements/lock.txt pyproject.toml
+	@echo "Installing the packages of requirements/lock.txt into $(VENV) ..."
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/lock.txt -e .
+	@touch $@
+
+$(VENV)/ready-dev: $(VENV)/ready requirements/dev.txt
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/lock.txt -r requirements/dev.txt -e .
+	@touch $@
