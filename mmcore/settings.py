@@ -1,0 +1,240 @@
+"""The schema of params.yaml: what can be set, one class per section, and nothing with a hidden default.
+
+Plain dataclasses, so that the rooms that receive a section run where pydantic is not installed; `params.py`
+reads the file against them. A component is `{"name": ..., option: value}` and is checked against the signature
+of its constructor by the registry that knows it.
+"""
+
+from dataclasses import dataclass
+from typing import Any
+
+STRICT = {"extra": "forbid"}
+Component = dict[str, Any]
+
+
+@dataclass(frozen=True)
+class DataSettings:
+    """`source`: what fills an empty data folder: `digitworld`, or null when the data are imported or pulled.
+
+    `limit`: how many rows of each split are used (the first ones), null for all.
+    """
+
+    __pydantic_config__ = STRICT
+    source: str | None
+    limit: int | None
+
+
+@dataclass(frozen=True)
+class ValidateSettings:
+    """Limits of the media gate. Shares are fractions; `max_pixels` is checked before anything is decoded."""
+
+    __pydantic_config__ = STRICT
+    min_accepted_share: float
+    min_rows: int
+    min_side: int
+    max_pixels: int
+    max_seconds: float
+    max_frames: int
+    duration_tolerance: float
+    max_characters: int
+
+
+@dataclass(frozen=True)
+class PrepareSettings:
+    """What decoding leaves: square images of `image_size` pixels, clips of `video_frames` frames of `video_size`
+    pixels, speech as `audio_mels` log-mel bands of at most `audio_seconds`; texts in at most `context` tokens
+    (captions, summaries, questions) or `transcript_context` tokens."""
+
+    __pydantic_config__ = STRICT
+    image_size: int
+    video_size: int
+    video_frames: int
+    audio_rate: int
+    audio_mels: int
+    audio_seconds: float
+    vocabulary: int
+    lowercase: bool
+    context: int
+    transcript_context: int
+
+
+@dataclass(frozen=True)
+class ModelSettings:
+    """One model: an encoder per modality, a shared embedding space, an optional fusion and text decoder."""
+
+    __pydantic_config__ = STRICT
+    width: int
+    heads: int
+    embed_dim: int
+    dropout: float
+    encoders: dict[str, Component]
+    fusion: Component | None
+    decoder: Component | None
+
+
+@dataclass(frozen=True)
+class OptimSettings:
+    """One training: `steps` of `batch_size` samples, AdamW with warm-up and cosine decay to zero.
+
+    `max_seconds` stops earlier when set (the result then depends on the machine's speed).
+    `validate_every`: steps between two evaluations on the validation split; the best one is kept.
+    """
+
+    __pydantic_config__ = STRICT
+    steps: int
+    max_seconds: float | None
+    batch_size: int
+    lr: float
+    weight_decay: float
+    warmup_steps: int
+    clip_norm: float
+    ema: float | None
+    validate_every: int
+
+
+@dataclass(frozen=True)
+class AugmentSettings:
+    """How training pictures and clips vary: moved by up to `shift` pixels; with `flip`, mirrored half of the time
+    (not where left and right have a meaning)."""
+
+    __pydantic_config__ = STRICT
+    shift: int
+    flip: bool
+
+
+@dataclass(frozen=True)
+class PretrainSettings:
+    """`init`: scratch. `objectives`: components, each with its `weight` in the sum that is trained, on every
+    which step it runs (`every`) and on how many samples (`batch_size`, null for that of `optim`)."""
+
+    __pydantic_config__ = STRICT
+    init: str
+    objectives: list[Component]
+    augment: AugmentSettings
+    optim: OptimSettings
+
+
+@dataclass(frozen=True)
+class FinetuneSettings:
+    """Fine-tuning for one task. `init`: pretrained, or scratch to measure what pretraining gives."""
+
+    __pydantic_config__ = STRICT
+    init: str
+    task: Component
+    augment: AugmentSettings
+    optim: OptimSettings
+
+
+@dataclass(frozen=True)
+class TrainSettings:
+    """Where and how training runs. `device`: auto (the GPU if there is one), cpu or cuda; `precision`: auto (bf16
+    on a GPU, fp32 on a CPU), fp32 or bf16."""
+
+    __pydantic_config__ = STRICT
+    device: str
+    devices: int
+    nodes: int
+    workers: int
+    threads: int
+    precision: str
+
+
+@dataclass(frozen=True)
+class EvaluateSettings:
+    """`derangements`: how many seeded re-pairings of inputs and predictions make the shuffled baseline.
+
+    `bleu_tokenize`: 13a, intl, zh, char or none; `rouge_tokenize`: words, or characters for text other than
+    English. `headline`: up to twelve `task.metric` names that `scores.json` shows.
+    """
+
+    __pydantic_config__ = STRICT
+    batch_size: int
+    derangements: int
+    bleu_tokenize: str
+    bleu_lowercase: bool
+    rouge_tokenize: str
+    headline: list[str]
+
+
+@dataclass(frozen=True)
+class ReferenceSettings:
+    """`rows`: how many test rows production is compared with."""
+
+    __pydantic_config__ = STRICT
+    rows: int
+
+
+@dataclass(frozen=True)
+class GateSettings:
+    """`min_over_baseline`: the first candidate's margins, `max_loss`: what a later one may lose against the
+    champion; both by `task.metric`, in points."""
+
+    __pydantic_config__ = STRICT
+    min_over_baseline: dict[str, float]
+    max_loss: dict[str, float]
+
+
+@dataclass(frozen=True)
+class ReleaseSettings:
+    """`golden`: requests per task that the packaged Bento must answer as the offline predictions do."""
+
+    __pydantic_config__ = STRICT
+    golden: int
+
+
+@dataclass(frozen=True)
+class ServeSettings:
+    """Where and how the champion is served.
+
+    `workers` processes with `threads` threads each; beyond `max_requests` at once the answer is 429, after
+    `timeout_seconds` 504. Calls that arrive together are computed in batches of at most `max_batch` items.
+    `max_body_bytes` bounds a request, `max_items` its images and texts, `max_pixels` and `max_frames` (checked
+    before decoding) and `max_characters` each of them.
+    """
+
+    __pydantic_config__ = STRICT
+    host: str
+    port: int
+    workers: int
+    threads: int
+    timeout_seconds: float
+    max_requests: int
+    max_batch: int
+    max_body_bytes: int
+    max_items: int
+    max_pixels: int
+    max_frames: int
+    max_characters: int
+
+
+@dataclass(frozen=True)
+class MonitorSettings:
+    """`false_alarm_rate`: how often a batch without drift may be called drifted; `min_rows`: fewer give no verdict."""
+
+    __pydantic_config__ = STRICT
+    false_alarm_rate: float
+    min_rows: int
+
+
+@dataclass(frozen=True)
+class Settings:
+    """The whole of params.yaml."""
+
+    __pydantic_config__ = STRICT
+    name: str
+    seed: int
+    tasks: list[str]
+    plugins: list[str]
+    data: DataSettings
+    validate: ValidateSettings
+    prepare: PrepareSettings
+    model: ModelSettings
+    pretrain: PretrainSettings
+    finetune: dict[str, FinetuneSettings]
+    train: TrainSettings
+    evaluate: EvaluateSettings
+    reference: ReferenceSettings
+    gate: GateSettings
+    release: ReleaseSettings
+    serve: ServeSettings
+    monitor: MonitorSettings

@@ -1,0 +1,66 @@
+"""params.yaml is strict, and changing it keeps its comments."""
+
+import shutil
+from pathlib import Path
+
+import pytest
+
+from mmcore import params
+
+ROOT = Path(__file__).parents[1]
+
+
+@pytest.fixture
+def file(tmp_path: Path) -> Path:
+    return Path(shutil.copy(ROOT / "params.yaml", tmp_path / "params.yaml"))
+
+
+def test_the_file_of_the_project_is_valid(file: Path):
+    assert params.load(file).name == "digitworld"
+
+
+def test_a_misspelt_key_is_named_with_the_nearest_one(file: Path):
+    file.write_text(file.read_text().replace("min_rows:", "min_row:", 1))
+    with pytest.raises(ValueError, match="no key 'validate.min_row'; did you mean 'min_rows'"):
+        params.load(file)
+
+
+def test_a_value_of_the_wrong_kind_is_named(file: Path):
+    file.write_text(file.read_text().replace("seed: 1", "seed: one", 1))
+    with pytest.raises(ValueError, match="seed: .*integer.*'one'"):
+        params.load(file)
+
+
+def test_a_task_without_a_section_is_refused(file: Path):
+    with pytest.raises(ValueError, match="task 'flying' has no section under finetune"):
+        params.change(file, assignments=["tasks=[flying]"])
+
+
+def test_a_change_keeps_comments_and_shows_the_difference(file: Path):
+    before = file.read_text()
+    difference = params.change(file, assignments=["seed=7"])
+    assert difference == "-seed: 1\n+seed: 7"
+    assert file.read_text() == before.replace("seed: 1", "seed: 7", 1)
+
+
+def test_a_change_that_is_refused_writes_nothing(file: Path):
+    before = file.read_bytes()
+    with pytest.raises(ValueError, match="no section 'pretrian'; did you mean 'pretrain'"):
+        params.change(file, assignments=["seed=7", "pretrian.optim.steps=3"])
+    assert file.read_bytes() == before
+
+
+def test_every_preset_fits_the_schema(file: Path):
+    for preset in sorted((ROOT / "presets").glob("*.yaml")):
+        copy = shutil.copy(file, file.with_name(f"{preset.stem}.yaml"))
+        params.change(Path(copy), presets=[preset])
+
+
+def test_an_unknown_preset_lists_the_presets():
+    with pytest.raises(LookupError, match="no preset 'huge' in presets/; there are: .*nano"):
+        params.preset(ROOT, "huge")
+
+
+def test_a_preset_name_cannot_leave_its_folder():
+    with pytest.raises(LookupError):
+        params.preset(ROOT, "../params")
