@@ -1,0 +1,192 @@
+"""The only caller of DVC: what must run, what was made, and where every version of it lies.
+
+`dvc.repo.Repo` is not a documented interface, so everything this project asks of it stands here, against an exact
+pin, with a contract test. Nothing else imports dvc but `releases.py`.
+"""
+
+import contextlib
+import io
+import logging
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from dvc.api import DVCFileSystem
+from dvc.exceptions import DvcException
+from dvc.repo import Repo
+
+IDENTITY = ("mmcore", "mmcore@localhost")
+
+
+@dataclass(frozen=True)
+class Change:
+    """Why a stage would run: `reasons` in words, empty if it would not."""
+
+    stage: str
+    reasons: list[str]
+
+
+class Ledger:
+    """DVC in one project folder."""
+
+    def __init__(self, root: Path) -> None:
+        self.root = root
+        if not (root / ".dvc").is_dir():
+            raise FileNotFoundError(f"{root} is no DVC project; run `dvc init` there (with git: after `git init`)")
+        # DVC runs a stage's command through the user's shell with the user's PATH: ours must find our Python first.
+        os.environ["PATH"] = f"{Path(sys.executable).parent}{os.pathsep}{os.environ.get('PATH', '')}"
+        os.environ["SHELL"] = "/bin/sh"
+
+    @contextlib.contextmanager
+    def _repo(self) -> Iterator[Repo]:
+        logging.getLogger("dvc").setLevel(logging.ERROR)
+        here = os.getcwd()
+        # DVC reports stages on standard output; what people see is the caller's to decide.
+        with contextlib.redirect_stdout(io.StringIO()):
+            os.chdir(self.root)
+            try:
+                with Repo(str(self.root)) as repo:
+                    yield repo
+            finally:
+                os.chdir(here)
+
+    # Building ---------------------------------------------------------------------------------------------------
+
+    def reproduce(self, stage: str) -> bool:
+        """Bring one stage up to date; whether anything had to be done (run, or restored from the cache).
+
+        Raises RuntimeError if the stage's command fails.
+        """
+        with self._repo() as repo:
+            try:
+                return bool(repo.reproduce(targets=[stage], single_item=True))
+            except DvcException as error:
+                raise RuntimeError(_whole_story(error)) from error
+
+    def changes(self, stages: Sequence[str]) -> list[Change]:
+        """For each stage the dependencies and settings that differ from its last run, as DVC sees them."""
+        with self._repo() as repo:
+            status = repo.status(targets=list(stages))
+        return [Change(stage, _reasons(status.get(stage, []))) for stage in stages]
+
+    # Data -------------------------------------------------------------------------------------------------------
+
+    def data_state(self) -> str:
+        """`absent`, `changed` (data/ is not what data.dvc says) or `same`."""
+        if not (self.root / "data").is_dir():
+            return "absent"
+        with self._repo() as repo:
+            status = repo.status(targets=["data.dvc"])
+        return "changed" if status else "same"
+
+    def data_hash(self) -> str:
+        """The version of data/ that data.dvc names."""
+        import_line = [line for line in (self.root / "data.dvc").read_text().splitlines() if "md5:" in line]
+        return import_line[0].split("md5:")[1].strip() if import_line else ""
+
+    def add_data(self) -> None:
+        """Make data.dvc name what lies in data/."""
+        with self._repo() as repo:
+            repo.add(["data"])
+
+    def pull_data(self) -> bool:
+        """Fetch data/ from the cache or a remote; whether it is complete now."""
+        with self._repo() as repo:
+            try:
+                repo.pull(targets=["data.dvc"]) if repo.config["core"].get("remote") else repo.checkout(["data.dvc"])
+            except DvcException:
+                return False
+        return self.data_state() == "same"
+
+    # Versions ---------------------------------------------------------------------------------------------------
+
+    def save(self, name: str, message: str) -> str:
+        """Save the folder as it is as the experiment `name`; returns its commit. The branch is not touched."""
+        with self._repo() as repo, git_identity(self.root):
+            untracked = [path for path in repo.scm.untracked_files() if path != "dvc.lock"]
+            commit = repo.experiments.save(name=name, include_untracked=untracked, message=message, force=True)
+        assert commit, "DVC saved no experiment"
+        return str(commit)
+
+    def experiments(self) -> dict[str, str]:
+        """The commit of every saved experiment, by name."""
+        lines = self._git("for-each-ref", "--format=%(objectname) %(refname)", "refs/exps").splitlines()
+        found = (line.split() for line in lines)
+        return {ref.rsplit("/", 1)[1]: commit for commit, ref in found if not ref.startswith("refs/exps/exec")}
+
+    def fetch(self, revision: str, path: str, destination: Path) -> None:
+        """Copy the file or folder `path` as `revision` has it to `destination`, from the cache or a remote."""
+        files = DVCFileSystem(str(self.root), rev=revision)
+        files.get(path, str(destination), recursive=files.isdir(path))
+
+    def read(self, revision: str, path: str) -> str:
+        """The text of the file `path` as `revision` has it."""
+        return str(DVCFileSystem(str(self.root), rev=revision).read_text(path))
+
+    def commit(self) -> str:
+        """The commit that is checked out, with `-dirty` behind it if tracked files differ."""
+        return self._git("describe", "--always", "--dirty", "--abbrev=12", "--exclude=*").strip()
+
+    def _git(self, *words: str) -> str:
+        done = subprocess.run(["git", "-C", str(self.root), *words], capture_output=True, text=True, check=False)
+        if done.returncode:
+            raise RuntimeError(f"git {words[0]} failed: {done.stderr.strip()}")
+        return done.stdout
+
+
+@contextlib.contextmanager
+def git_identity(root: Path) -> Iterator[None]:
+    """Give git a name to commit with where the user has set none."""
+    known = subprocess.run(["git", "-C", str(root), "config", "user.email"], capture_output=True, check=False)
+    missing = {} if known.returncode == 0 else {
+        f"GIT_{role}_{field}": value
+        for role in ("AUTHOR", "COMMITTER")
+        for field, value in zip(("NAME", "EMAIL"), IDENTITY, strict=True)
+        if f"GIT_{role}_{field}" not in os.environ
+    }  # fmt: skip
+    os.environ.update(missing)
+    try:
+        yield
+    finally:
+        for name in missing:
+            del os.environ[name]
+
+
+def check_git(root: Path) -> None:
+    """Raise FileNotFoundError unless `root` is a git checkout with at least one commit and a DVC project."""
+    top = subprocess.run(["git", "-C", str(root), "rev-parse", "HEAD"], capture_output=True, text=True, check=False)
+    if top.returncode:
+        inside = (root / ".git").exists()
+        fix = "git add -A && git commit -m start" if inside else "git init && git add -A && git commit -m start"
+        what = "has no commit yet" if inside else "is no git repository"
+        raise FileNotFoundError(f"{root} {what}, and every run is recorded as one; do there: {fix}")
+
+
+def _reasons(entries: Sequence[Any]) -> list[str]:
+    reasons: list[str] = []
+    for entry in entries:
+        if isinstance(entry, str):
+            reasons.append(entry)
+            continue
+        for kind, changes in entry.items():
+            for path, change in changes.items():
+                if isinstance(change, dict):
+                    reasons += [f"{key} is {what}" for key, what in change.items()]
+                else:
+                    reasons.append(f"{kind.removeprefix('changed ').removesuffix('s')} {path} is {change}")
+    return reasons
+
+
+def _whole_story(error: BaseException) -> str:
+    parts: list[str] = []
+    current: BaseException | None = error
+    while current is not None:
+        parts.append(str(current))
+        current = current.__cause__
+    return "; ".join(dict.fromkeys(part for part in parts if part))
+
+

@@ -1,0 +1,269 @@
+"""The stages of the chain and what each is wired from. Read this first: everything else is called from here.
+
+A stage is a plain function with paths in and one folder out. `run` gives it what surrounds every stage: the lock,
+the log, an output that is complete or absent, its lineage and its last word (`status.json`).
+"""
+
+import contextlib
+import ctypes
+import hashlib
+import json
+import os
+import signal
+import sys
+import traceback
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from mmcore import fingerprint, params, project
+from mmcore.settings import Settings
+from mmcore.workspace import Workspace, hash_file, read_json, read_yaml, run_lock, write_folder, write_json
+
+
+@dataclass(frozen=True)
+class Call:
+    """What a stage function receives: the folder it fills and where everything else is.
+
+    `item`: the task of `finetune@<task>`, else empty. `checkpoints` belongs to this very combination of code,
+    inputs and settings.
+    """
+
+    output: Path
+    workspace: Workspace
+    settings: Settings
+    item: str
+    logs: Path
+    checkpoints: Path
+
+
+@dataclass(frozen=True)
+class Stage:
+    """`run` fills the folder; `output` says which one; `modules` are the roots of the stage's code fingerprint."""
+
+    run: Callable[[Call], None]
+    output: Callable[[Workspace, str], Path]
+    modules: Callable[[Settings, str], list[str]]
+
+
+def _code(call: Call) -> None:
+    own = ["mmcore", *sorted({plugin.partition(".")[0] for plugin in call.settings.plugins})]
+    for name in stage_names(call.settings):
+        if name != "code":
+            stage, item = _find(name)
+            roots = [*stage.modules(call.settings, item), *call.settings.plugins]
+            write_json(call.output / f"{name}.json", fingerprint.fingerprint(roots, own=own))
+
+
+def _validate(call: Call) -> None:
+    from mmcore.quality.validate import validate
+
+    validate(call.workspace.data, call.output, call.logs, call.settings.validate, call.settings.data)
+
+
+def _prepare(call: Call) -> None:
+    from mmcore.data.prepare import prepare
+
+    prepare(call.workspace.data, call.workspace.validated, call.output, call.settings.prepare)
+
+
+def _pretrain(call: Call) -> None:
+    from mmcore.training.pretrain import pretrain
+
+    pretrain(
+        call.workspace.prepared, call.output, call.settings, checkpoints=call.checkpoints, logs=call.logs
+    )  # fmt: skip
+
+
+def _finetune(call: Call) -> None:
+    from mmcore.training.finetune import finetune
+
+    finetune(
+        call.item, call.workspace.prepared, call.workspace.pretrained, call.output, call.settings,
+        checkpoints=call.checkpoints, logs=call.logs,
+    )  # fmt: skip
+
+
+def _evaluate(call: Call) -> None:
+    from mmcore.evaluation.evaluate import evaluate
+
+    evaluate(call.workspace.prepared, call.workspace.tasks, call.output, call.settings)
+
+
+def _reference(call: Call) -> None:
+    from mmcore.quality.reference import reference
+    from mmcore.serving.golden import write_golden
+
+    work = call.workspace
+    reference(work.prepared, work.validated, work.tasks, work.evaluation, call.output, call.settings)
+    golden = call.output / "golden"
+    golden.mkdir()
+    write_golden(
+        golden, data=work.data, validated=work.validated, evaluation=work.evaluation, settings=call.settings
+    )  # fmt: skip
+
+
+def _model_modules(settings: Settings) -> list[str]:
+    encoders = [f"mmcore.models.encoders.{spec['name']}" for spec in settings.model.encoders.values()]
+    return [name for name in encoders if fingerprint.exists(name)]
+
+
+MODALITIES = [f"mmcore.data.modalities.{name}" for name in ("audio", "image", "text", "video")]
+
+STAGES: dict[str, Stage] = {
+    "code": Stage(_code, lambda work, item: work.artifacts / "code", lambda settings, item: []),
+    "validate": Stage(
+        _validate, lambda work, item: work.validated, lambda settings, item: ["mmcore.quality.validate", *MODALITIES]
+    ),
+    "prepare": Stage(
+        _prepare, lambda work, item: work.prepared, lambda settings, item: ["mmcore.data.prepare", *MODALITIES]
+    ),
+    "pretrain": Stage(
+        _pretrain,
+        lambda work, item: work.pretrained,
+        lambda settings, item: ["mmcore.training.pretrain", *_model_modules(settings)],
+    ),
+    "finetune": Stage(
+        _finetune,
+        lambda work, item: work.tasks / item,
+        lambda settings, item: ["mmcore.training.finetune", f"mmcore.tasks.{item}", *_model_modules(settings)],
+    ),
+    "evaluate": Stage(
+        _evaluate,
+        lambda work, item: work.evaluation,
+        lambda settings, item: [
+            "mmcore.evaluation.evaluate",
+            *(f"mmcore.tasks.{task}" for task in settings.tasks),
+            *_model_modules(settings),
+        ],
+    ),
+    "reference": Stage(
+        _reference,
+        lambda work, item: work.reference,
+        lambda settings, item: ["mmcore.quality.reference", "mmcore.serving.golden"],
+    ),
+}
+
+
+def stage_names(settings: Settings) -> list[str]:
+    """The stages of a run in the order in which DVC runs them, `finetune` once per task."""
+    names: list[str] = []
+    for name in STAGES:
+        names += [f"finetune@{task}" for task in settings.tasks] if name == "finetune" else [name]
+    return names
+
+
+def run(root: Path, name: str) -> None:
+    """Run one stage of the project in `root`; its output folder is complete afterwards, or as it was before.
+
+    Raises what the stage raises; `artifacts/logs/<stage>/status.json` then holds the state and the reason.
+    """
+    stage, item = _find(name)
+    workspace = Workspace(root)
+    _end_with_parent()
+    with _own_output(), run_lock(workspace.lock, f"the stage {name}"):
+        logs = workspace.logs(name)
+        logs.mkdir(parents=True, exist_ok=True)
+        if name != "code":
+            (logs / "progress.jsonl").unlink(missing_ok=True)
+        try:
+            settings = params.load(workspace.params)
+            for plugin in settings.plugins:
+                __import__(plugin)
+            lineage = {} if name == "code" else _lineage(workspace, name, item)
+            key = hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest()[:16]
+            checkpoints = workspace.state / "checkpoints" / name / key
+            with write_folder(stage.output(workspace, item)) as output:
+                stage.run(Call(output, workspace, settings, item, logs, checkpoints))
+                if lineage:
+                    write_json(output / "lineage.json", lineage)
+        except BaseException as error:
+            interrupted = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Interrupted"
+            state = "interrupted" if interrupted else "failed"
+            reason = str(error) or type(error).__name__
+            write_json(logs / "status.json", {"state": state, "reason": reason, "error": type(error).__name__})
+            traceback.print_exc()
+            raise
+        write_json(logs / "status.json", {"state": "done", "reason": "", "error": ""})
+
+
+def score(root: Path, tasks: Path, output: Path) -> None:
+    """Evaluate the models in `tasks` (a champion's, say) on this project's test split; their scores fill `output`."""
+    from mmcore.evaluation.evaluate import evaluate
+
+    workspace = Workspace(root)
+    settings = params.load(workspace.params)
+    with _own_output(), write_folder(output) as folder:
+        evaluate(workspace.prepared, tasks, folder, settings, data=workspace.data, validated=workspace.validated)
+
+
+def rehearse(workspace: Workspace, settings: Settings) -> str:
+    """Build everything the settings name, without data or memory for it; returns a line that describes the model.
+
+    Raises ValueError or LookupError for a component or option that does not exist, a device that cannot be used,
+    and a task for which data/ has no rows. Leaves a mark, so that the next run need not do it again.
+    """
+    from mmcore.training.rehearsal import rehearse as build
+
+    line = build(workspace.data, settings)
+    mark = project.checked(workspace, settings)
+    write_json(mark, {"model": line})
+    return line
+
+
+def _find(name: str) -> tuple[Stage, str]:
+    base, _, item = name.partition("@")
+    if base not in STAGES or bool(item) != (base == "finetune"):
+        choices = ", ".join("finetune@TASK" if stage == "finetune" else stage for stage in STAGES)
+        raise LookupError(f"there is no stage '{name}'; choose one of: {choices}")
+    return STAGES[base], item
+
+
+def _lineage(workspace: Workspace, name: str, item: str) -> dict[str, Any]:
+    """What the output of a stage is made of, as dvc.yaml declares it: code, inputs and settings, all by content."""
+    base = name.partition("@")[0]
+    declared = read_yaml(workspace.root / "dvc.yaml")["stages"][base]
+    declared = declared.get("do", declared)
+    inputs: dict[str, str] = {}
+    for path in (dep.replace("${item}", item) for dep in declared["deps"]):
+        place = workspace.root / path
+        if place.suffix == ".json":
+            inputs[path] = str(read_json(place)["sha256"])
+        elif path == "data":
+            inputs[path] = hash_file(place / "manifest.json")
+        else:
+            for record in sorted(place.rglob("lineage.json")):
+                inputs[record.parent.relative_to(workspace.root).as_posix()] = hash_file(record)
+    values = read_yaml(workspace.params)
+    used: dict[str, Any] = {}
+    for key in (key.replace("${item}", item) for key in declared.get("params", [])):
+        value: Any = values
+        for part in key.split("."):
+            value = value[part]
+        used[key] = value
+    return {"stage": name, "inputs": inputs, "settings": used}
+
+
+def _end_with_parent() -> None:
+    """End when the process that started this one ends: a killed flow must leave no training behind.
+
+    Linux tells by signal; elsewhere the stage runs to its end. DVC's own children outlive it otherwise.
+    """
+    if sys.platform == "linux" and os.environ.get("MMCORE_FLOW"):
+        pr_set_pdeathsig = 1
+        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
+        # The parent may have ended before the call above.
+        if not os.path.exists(f"/proc/{os.environ['MMCORE_FLOW']}"):
+            raise SystemExit("the flow that started this stage has ended")
+
+
+@contextlib.contextmanager
+def _own_output() -> Iterator[None]:
+    """Send everything this process and its children print to the file that `MMCORE_STAGE_LOG` names, if set."""
+    path = os.environ.get("MMCORE_STAGE_LOG")
+    if path:
+        handle = os.open(path, os.O_WRONLY | os.O_CREAT | os.O_APPEND, 0o644)
+        os.dup2(handle, 1)
+        os.dup2(handle, 2)
+    yield

@@ -1,0 +1,84 @@
+"""The contract with DVC: what the chain relies on, on a project of two stages."""
+
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmcore.ledger import Ledger, check_git
+from tests.conftest import git
+
+
+def test_a_stage_runs_once_and_is_unchanged_then(toy: Path):
+    ledger = Ledger(toy)
+    assert [ledger.reproduce("double"), ledger.reproduce("add")] == [True, True]
+    assert [ledger.reproduce("double"), ledger.reproduce("add")] == [False, False]
+    assert (toy / "artifacts_add").read_text() == "7"
+
+
+def test_step_by_step_and_dvc_repro_write_the_same_lock(toy: Path):
+    ledger = Ledger(toy)
+    ledger.reproduce("double")
+    ledger.reproduce("add")
+    ours = (toy / "dvc.lock").read_bytes()
+    (toy / "dvc.lock").unlink()
+    subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", "--no-run-cache"], cwd=toy, check=True)
+    assert (toy / "dvc.lock").read_bytes() == ours
+
+
+def test_a_changed_setting_concerns_its_stage_alone(toy: Path):
+    ledger = Ledger(toy)
+    ledger.reproduce("double")
+    ledger.reproduce("add")
+    (toy / "params.yaml").write_text("more: 5\n")
+    assert [change.reasons for change in ledger.changes(["double", "add"])] == [[], ["more is modified"]]
+    assert [ledger.reproduce("double"), ledger.reproduce("add")] == [False, True]
+
+
+def test_a_failing_stage_is_an_error_with_its_command(toy: Path):
+    (toy / "params.yaml").write_text("less: 1\n")
+    ledger = Ledger(toy)
+    ledger.reproduce("double")
+    with pytest.raises(RuntimeError, match="add"):
+        ledger.reproduce("add")
+
+
+def test_changed_and_missing_data_are_told_apart(toy: Path):
+    ledger = Ledger(toy)
+    assert ledger.data_state() == "same"
+    os.chmod(toy / "data" / "number", 0o644)
+    (toy / "data" / "number").unlink()
+    (toy / "data" / "number").write_text("4")
+    assert ledger.data_state() == "changed"
+    (toy / "data" / "number").unlink()
+    (toy / "data").rmdir()
+    assert ledger.data_state() == "absent"
+    assert ledger.pull_data()
+    assert (toy / "data" / "number").read_text() == "3"
+
+
+def test_an_experiment_keeps_the_outputs_and_leaves_the_branch_alone(toy: Path, tmp_path: Path):
+    ledger = Ledger(toy)
+    ledger.reproduce("double")
+    ledger.reproduce("add")
+    head = git(toy, "rev-parse", "HEAD")
+    status = git(toy, "status", "--short")
+    commit = ledger.save("first", "promote")
+    assert ledger.experiments() == {"first": commit}
+    assert git(toy, "rev-parse", "HEAD") == head
+    assert git(toy, "status", "--short") == status == "?? dvc.lock\n"
+    (toy / "params.yaml").write_text("more: 5\n")
+    ledger.reproduce("add")
+    ledger.fetch(commit, "artifacts_add", tmp_path / "fetched")
+    assert (tmp_path / "fetched").read_text() == "7"
+    assert ledger.read(commit, "params.yaml") == "more: 1\n"
+
+
+def test_a_folder_without_git_or_commit_is_told_what_to_do(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="is no git repository.*git init"):
+        check_git(tmp_path)
+    git(tmp_path, "init", "--quiet")
+    with pytest.raises(FileNotFoundError, match="has no commit yet.*git commit"):
+        check_git(tmp_path)
