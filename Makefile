@@ -30,7 +30,7 @@ bench: $(VENV)/ready-dev
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
 faults-chain: $(VENV)/ready
-	$(BIN)/python benchmarks/faults_chain.py $(ARGS)
+	$(BIN)/python -m tests.faults.chain $(ARGS)
 
 stop:
 	@$(BIN)/mmcore stop
@@ -43,9 +43,9 @@ $(VENV)/uv:
 
 $(VENV)/ready: $(VENV)/uv requirements/lock.txt pyproject.toml
 	@echo "Installing the packages of requirements/lock.txt into $(VENV) ..."
-	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/lock.txt -e .
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements/lock.txt -e .
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements/dev.txt
-	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(BIN)/python -r requirements/lock.txt -r requirements/dev.txt -e .
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements/lock.txt -r requirements/dev.txt -e .
 	@touch $@

@@ -58,7 +58,7 @@ def exists(module: str) -> bool:
 def _read(path: Path, name: str) -> tuple[str, tuple[str, ...]]:
     tree = ast.parse(path.read_bytes())
     package = name if path.name == "__init__.py" else name.rpartition(".")[0]
-    imports = []
+    imports: list[str] = []
     for node in ast.walk(tree):
         if isinstance(node, ast.Import):
             imports.extend(alias.name for alias in node.names)

@@ -19,6 +19,8 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from mmcore.workspace import read_yaml
+
 IDENTITY = ("mmcore", "mmcore@localhost")
 
 
@@ -71,7 +73,10 @@ class Ledger:
         """For each stage the dependencies and settings that differ from its last run, as DVC sees them."""
         with self._repo() as repo:
             status = repo.status(targets=list(stages))
-        return [Change(stage, _reasons(status.get(stage, []))) for stage in stages]
+        known = read_yaml(self.root / "dvc.lock")["stages"] if (self.root / "dvc.lock").exists() else {}
+        return [
+            Change(stage, _reasons(status.get(stage, [])) if stage in known else ["it has not run yet"]) for stage in stages
+        ]
 
     # Data -------------------------------------------------------------------------------------------------------
 
@@ -176,8 +181,14 @@ def _reasons(entries: Sequence[Any]) -> list[str]:
             for path, change in changes.items():
                 if isinstance(change, dict):
                     reasons += [f"{key} is {what}" for key, what in change.items()]
+                elif path == "params.yaml":
+                    reasons.append("its settings are new")
+                elif path.startswith("artifacts/code/"):
+                    reasons.append("its code changed")
+                elif kind == "changed outs" and change == "modified" and len(entries) > 1:
+                    continue
                 else:
-                    reasons.append(f"{kind.removeprefix('changed ').removesuffix('s')} {path} is {change}")
+                    reasons.append(f"{path} is {change}")
     return reasons
 
 

@@ -16,7 +16,8 @@ from ruamel.yaml.representer import RoundTripRepresenter
 from mmcore.settings import Settings
 from mmcore.workspace import write_bytes
 
-NAME = re.compile(r"[A-Za-z0-9._-]{1,64}")
+# Of presets and projects. Release tags carry a project's name, and DVC allows no other letters in them.
+NAME = re.compile(r"[a-z0-9]([a-z0-9-]{0,62}[a-z0-9])?")
 
 
 def load(path: Path) -> Settings:
@@ -31,7 +32,7 @@ def parse(values: Any, source: str) -> Settings:
     except ValidationError as error:
         raise ValueError(_explain(error, source)) from None
     if not NAME.fullmatch(settings.name):
-        raise ValueError(f"{source}: name '{settings.name}' may hold only letters, digits, '.', '_' and '-'")
+        raise ValueError(f"{source}: name '{settings.name}' may hold only small letters, digits and '-' between them")
     if not settings.tasks:
         raise ValueError(f"{source}: tasks is empty; name at least one of finetune's sections")
     for task in settings.tasks:
@@ -65,6 +66,16 @@ def change(path: Path, *, presets: Sequence[Path] = (), assignments: Sequence[st
         write_bytes(path, after.encode())
     lines = difflib.unified_diff(before.splitlines(), after.splitlines(), path.name, path.name, lineterm="", n=0)
     return "\n".join(line for line in lines if line[:1] in "+-" and line[:3] not in ("+++", "---"))
+
+
+def rename(root: Path, name: str) -> None:
+    """Give the project in `root` another name, in params.yaml and where dvc.yaml declares its released artifact."""
+    old = load(root / "params.yaml").name
+    change(root / "params.yaml", assignments=[f"name={name}"])
+    stages = _read(root / "dvc.yaml")
+    if old != name and old in stages.get("artifacts", {}):
+        stages["artifacts"] = {name: stages["artifacts"][old]}
+        write_bytes(root / "dvc.yaml", _dump(stages).encode())
 
 
 def preset(root: Path, name: str) -> Path:

@@ -17,7 +17,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmcore import fingerprint, params, project
+from mmcore import fingerprint, params
 from mmcore.settings import Settings
 from mmcore.workspace import Workspace, hash_file, read_json, read_yaml, run_lock, write_folder, write_json
 
@@ -204,6 +204,7 @@ def rehearse(workspace: Workspace, settings: Settings) -> str:
     Raises ValueError or LookupError for a component or option that does not exist, a device that cannot be used,
     and a task for which data/ has no rows. Leaves a mark, so that the next run need not do it again.
     """
+    from mmcore import project
     from mmcore.training.rehearsal import rehearse as build
 
     line = build(workspace.data, settings)

@@ -142,6 +142,12 @@ def write_folder(path: Path) -> Iterator[Path]:
     sync_folder(path.parent)
 
 
+def clear_temporaries(root: Path) -> None:
+    """Remove what killed writers left aside under `root`; only for the holder of the run lock."""
+    for stale in list(root.rglob(".*.tmp")):
+        shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
+
+
 def sync_folder(path: Path) -> None:
     """Make renames inside `path` survive a power cut."""
     handle = os.open(path, os.O_RDONLY)

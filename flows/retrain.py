@@ -1,0 +1,41 @@
+"""The retrain flow: data in, a released Bento out.
+
+By hand: `mmcore run`. On a schedule: `python -m flows.deployments`, which registers it nightly and for the form.
+"""
+
+from prefect import flow
+from prefect.runtime import deployment
+
+from flows import steps
+from flows.workspaces import fresh_workspace, here
+from mmcore.runs import Run
+from mmcore.stages import stage_names
+
+
+@flow(name="retrain", validate_parameters=True)
+def retrain(preset: str | None = None, settings: list[str] | None = None) -> str:
+    """Bring everything up to date and release the model if it passes the gate; returns the verdict.
+
+    `preset`: a file of presets/ by its name. `settings`: changes as `section.key=value`.
+    A run that a deployment starts works in a fresh workspace; one started by hand works where it stands.
+    """
+    place = fresh_workspace(preset, settings or []) if deployment.id else here(preset, settings or [])
+    with place as workspace:
+        run = Run(workspace)
+        steps.data(run)
+        steps.check(run)
+        for stage in stage_names(run.settings):
+            steps.reproduce(run, stage)
+        verdict: str = steps.gate(run)
+        if verdict == "promote":
+            steps.smoke_test(run, steps.package(run))
+        if run.changed or verdict == "promote":
+            commit = steps.save(run, verdict)
+            if verdict == "promote":
+                steps.release(run, commit)
+        steps.report(run)
+    return verdict
+
+
+if __name__ == "__main__":
+    raise SystemExit(steps.quietly(retrain))

@@ -1,0 +1,269 @@
+"""The `mmcore` command. Every command imports what it needs when it is called, so that `--help` costs nothing."""
+
+import argparse
+import os
+import subprocess
+import sys
+from collections.abc import Sequence
+from pathlib import Path
+
+import mmcore
+from mmcore.workspace import Workspace
+
+FORMATS = "audiofolder coco digitworld flickr8k huggingface imagefolder table videofolder vqa webdataset"
+
+
+def main(words: Sequence[str] | None = None) -> int:
+    """Run one command; returns the exit status. What a person can mend is told in a sentence, without a trace."""
+    arguments = _parser().parse_args(words)
+    try:
+        return int(arguments.call(arguments) or 0)
+    except KeyboardInterrupt:
+        print("\nmmcore: stopped; `mmcore run` goes on from here", file=sys.stderr)
+        return 130
+    except (ValueError, LookupError, OSError, RuntimeError) as error:
+        if os.environ.get("MMCORE_TRACEBACK"):
+            raise
+        message = error.args[0] if isinstance(error, KeyError) and error.args else error
+        print(f"mmcore: {message}", file=sys.stderr)
+        return 1
+
+
+# Runs ------------------------------------------------------------------------------------------------------------------
+
+
+def _run(arguments: argparse.Namespace) -> int:
+    from mmcore import params, prefect_server, project, stages
+    from mmcore.console import Step, console
+    from mmcore.ledger import check_git
+
+    workspace = _here()
+    presets = [params.preset(workspace.root, arguments.preset)] if arguments.preset else []
+    difference = params.change(workspace.params, presets=presets, assignments=arguments.set)
+    settings = params.load(workspace.params)
+    check_git(workspace.root)
+    console.print(f"[bold]mmcore[/] {settings.name} · {project.machine(settings)}")
+    if difference:
+        console.print(difference, markup=False, style="dim")
+    server = prefect_server.start(workspace)
+    # The server takes seconds to start: what has to be done before the first stage is done meanwhile.
+    with Step("data", quiet=True) as line:
+        line.note = project.ensure_data(workspace, settings)
+        line.state = "unchanged" if line.note == "unchanged" else "done"
+    project.check(workspace, settings)
+    if not project.checked(workspace, settings).exists():
+        with Step("check") as line:
+            line.note = stages.rehearse(workspace, settings)
+    prefect_server.wait(server, workspace)
+    console.print(f"  Prefect {server.ui}", style="dim")
+    environment = os.environ | prefect_server.environment(workspace, server.api)
+    flow = [sys.executable, "-m", "flows.retrain"]
+    status = subprocess.run(flow, cwd=workspace.root, env=environment, check=False).returncode
+    if status == 0:
+        from mmcore.report.table import closing_table
+
+        print(closing_table(workspace))
+    return status
+
+
+def _compare(arguments: argparse.Namespace) -> None:
+    from mmcore.evaluation.compare import print_comparison
+    from mmcore.ledger import Ledger
+
+    print(print_comparison(Ledger(_here().root), arguments.a, arguments.b))
+
+
+def _debug(arguments: argparse.Namespace) -> int:
+    from mmcore import runs
+
+    record = runs.find(_here(), arguments.run)
+    folder = Path(record["workspace"])
+    if not folder.is_dir():
+        raise FileNotFoundError(f"the workspace of run {arguments.run} is gone; run it again and keep it: mmcore run")
+    print(f"{folder}: python -m pdb -c continue -m mmcore stage {arguments.stage}")
+    words = [sys.executable, "-m", "pdb", "-c", "continue", "-m", "mmcore", "stage", arguments.stage]
+    return subprocess.run(words, cwd=folder, env=os.environ | {"MMCORE_TRACEBACK": "1"}, check=False).returncode
+
+
+def _stage(arguments: argparse.Namespace) -> None:
+    from mmcore import stages
+
+    if arguments.tasks:
+        stages.score(_here().root, Path(arguments.tasks), Path(arguments.output))
+    else:
+        stages.run(_here().root, arguments.name)
+
+
+def _plan(arguments: argparse.Namespace) -> None:
+    from mmcore.commands.plan import plan
+
+    print(plan(_here()))
+
+
+def _check(arguments: argparse.Namespace) -> None:
+    from mmcore import params, project, stages
+
+    workspace = _here()
+    settings = params.load(workspace.params)
+    print(f"mmcore {settings.name} · {project.machine(settings)}")
+    project.check(workspace, settings)
+    print(stages.rehearse(workspace, settings))
+
+
+def _stop(arguments: argparse.Namespace) -> None:
+    from mmcore import prefect_server
+
+    ended = prefect_server.stop(_here())
+    print("the Prefect server has ended" if ended else "no Prefect server of this project is running")
+
+
+def _init(arguments: argparse.Namespace) -> None:
+    from mmcore.commands.init import write
+
+    print(write(Path(arguments.path)))
+
+
+# Data ------------------------------------------------------------------------------------------------------------------
+
+
+def _import(arguments: argparse.Namespace) -> None:
+    from mmcore.commands.data_import import run
+
+    print(run(_here(), arguments))
+
+
+# Releases --------------------------------------------------------------------------------------------------------------
+
+
+def _release(arguments: argparse.Namespace) -> None:
+    from mmcore import params, releases
+
+    workspace = _here()
+    name = params.load(workspace.params).name
+    if arguments.action == "list":
+        first = releases.champion(workspace.root, name)
+        for release in releases.releases(workspace.root, name):
+            mark = "champion" if release == first else ""
+            print(f"{name} {release.version:<9} {release.created:%Y-%m-%d %H:%M} {release.model_hash[:12]}  {mark}")
+        if first is None:
+            print(f"{name} has no champion yet; `mmcore run` makes the first release")
+    elif arguments.action == "show":
+        from mmcore.ledger import Ledger
+
+        current = releases.champion(workspace.root, name)
+        version = arguments.version or (current.version if current else "")
+        release = releases.find(workspace.root, name, version)
+        print(f"{name} {release.version}\ncommit {release.commit}\nmodel  {release.model_hash}\nmade   {release.created}")
+        print(Ledger(workspace.root).read(release.commit, "artifacts/evaluation/scores.json").strip())
+    elif arguments.action == "promote":
+        print(f"champion: {name} {releases.promote(workspace.root, name, arguments.version).version}")
+    else:
+        print(f"champion: {name} {releases.rollback(workspace.root, name).version}")
+
+
+def _serve(arguments: argparse.Namespace) -> None:
+    from mmcore import params
+    from mmcore.commands.serve import serve
+
+    workspace = _here()
+    serve(workspace, params.load(workspace.params), arguments.port, arguments.version)
+
+
+def _monitor(arguments: argparse.Namespace) -> int:
+    from mmcore import prefect_server
+
+    workspace = _here()
+    server = prefect_server.start(workspace)
+    prefect_server.wait(server, workspace)
+    environment = os.environ | prefect_server.environment(workspace, server.api)
+    flow = [sys.executable, "-m", "flows.monitor", str(Path(arguments.batch).resolve())]
+    return subprocess.run(flow, cwd=workspace.root, env=environment, check=False).returncode
+
+
+def _report(arguments: argparse.Namespace) -> None:
+    from mmcore.report.build import build
+
+    print(build(_here()))
+
+
+def _here() -> Workspace:
+    root = Path.cwd()
+    if not (root / "params.yaml").is_file():
+        raise FileNotFoundError(f"{root} is no mmcore project (no params.yaml); go to one, or make one: mmcore init PATH")
+    return Workspace(root)
+
+
+# Words -----------------------------------------------------------------------------------------------------------------
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser("mmcore", description="MLOps for multimodal models.")
+    parser.add_argument("--version", action="version", version=f"mmcore {mmcore.__version__}")
+    commands = parser.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    run = _command(commands, "run", _run, "bring everything up to date and release the model if it passes the gate")
+    run.add_argument("--preset", help="rewrite params.yaml with the values of presets/NAME.yaml first")
+    run.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="change one setting first")
+    more = run.add_subparsers(metavar="")
+    compare = _command(more, "compare", _compare, "parameters, data and scores of two runs or releases side by side")
+    compare.add_argument("a")
+    compare.add_argument("b")
+    debug = _command(more, "debug", _debug, "open a stage of a run in the debugger, in the workspace it ran in")
+    debug.add_argument("run")
+    debug.add_argument("stage")
+
+    stage = _command(commands, "stage", _stage, "run one stage here and now, whatever its state")
+    stage.add_argument("name")
+    stage.add_argument("--tasks", help="evaluate these models instead of artifacts/tasks")
+    stage.add_argument("--output", help="where their scores go")
+
+    _command(commands, "plan", _plan, "what a run would do, why, and for how long")
+    check = _command(commands, "check", _check, "whether settings, data and machine are fit for a run")
+    check.add_argument("--models", action="store_true", help=argparse.SUPPRESS)
+
+    data = commands.add_parser("data", help="bring data in").add_subparsers(metavar="ACTION", required=True)
+    _import_words(_command(data, "import", _import, "read a data set into data/ and record it in data.dvc"))
+
+    release = _command(commands, "release", _release, "the released models")
+    actions = release.add_subparsers(dest="action", metavar="ACTION", required=True)
+    actions.add_parser("list", help="all versions, the newest first")
+    actions.add_parser("show", help="one version, or the champion").add_argument("version", nargs="?")
+    actions.add_parser("promote", help="make a version the champion").add_argument("version")
+    actions.add_parser("rollback", help="make the champion before the present one the champion again")
+
+    serve = _command(commands, "serve", _serve, "serve the champion on this machine")
+    serve.add_argument("--port", type=int, help="instead of serve.port")
+    serve.add_argument("--version", help="instead of the champion")
+    monitor = _command(commands, "monitor", _monitor, "compare a batch with the drift reference")
+    monitor.add_argument("batch", help="a Parquet file of the store's schema, or a folder of pictures")
+    _command(commands, "report", _report, "write artifacts/report/index.html anew")
+    init = _command(commands, "init", _init, "write a project of your own")
+    init.add_argument("path")
+    _command(commands, "stop", _stop, "end the background Prefect server")
+    return parser
+
+
+def _import_words(parser: argparse.ArgumentParser) -> None:
+    parser.add_argument("source", help="a folder or file")
+    parser.add_argument("--format", required=True, choices=FORMATS.split())
+    parser.add_argument("--name", help="the project's name: releases carry it")
+    parser.add_argument("--replace", action="store_true", help="put the new data in the place of data/")
+    parser.add_argument("--append", action="store_true", help="add the rows to data/")
+    parser.add_argument("--dry-run", action="store_true", help="show what would be read and change nothing")
+    parser.add_argument("--map", action="append", default=[], metavar="COLUMN=FIELD", help="take COLUMN from FIELD")
+    parser.add_argument("--lang", default="en", help="language of the texts")
+    parser.add_argument("--lang-field", help="the field that holds each text's language")
+    parser.add_argument("--group", help="the field that ties rows together")
+    parser.add_argument("--positives", help="the field whose equal values match one another")
+    parser.add_argument("--limit", type=int, help="rows per split")
+
+
+def _command(
+    commands: "argparse._SubParsersAction[argparse.ArgumentParser]",
+    name: str,
+    call: object,
+    text: str,
+) -> argparse.ArgumentParser:
+    parser = commands.add_parser(name, help=text, description=text)
+    parser.set_defaults(call=call)
+    return parser

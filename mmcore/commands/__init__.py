@@ -1,0 +1,1 @@
+"""One file for each command that joins several parts; `cli.py` imports the one that is called."""

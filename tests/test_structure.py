@@ -1,0 +1,54 @@
+"""The shape of the project, held by tests: what the front door costs, what the tree may hold."""
+
+import ast
+import json
+import subprocess
+import sys
+
+from tests.conftest import ROOT
+
+HEAVY = ("torch", "pandas", "prefect", "great_expectations", "evidently", "bentoml", "dvc", "transformers", "sklearn", "pydantic")
+SOURCES = sorted([*(ROOT / "mmcore").rglob("*.py"), *(ROOT / "flows").rglob("*.py")])
+
+
+def test_help_loads_none_of_the_heavy_tools():
+    script = (
+        "import json, sys, mmcore.cli\n"
+        "try:\n mmcore.cli.main(['--help'])\nexcept SystemExit: pass\n"
+        "print(json.dumps(sorted(sys.modules)))"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    loaded = {name.partition(".")[0] for name in json.loads(done.stdout.splitlines()[-1])}
+    assert not loaded & set(HEAVY)
+
+
+def test_a_file_can_be_read_in_one_sitting():
+    lengths = {path.relative_to(ROOT).as_posix(): len(path.read_text().splitlines()) for path in SOURCES}
+    assert {name: length for name, length in lengths.items() if length > 400} == {}
+
+
+def test_nothing_is_unpickled_or_evaluated():
+    banned = {"eval", "exec", "pickle.load", "pickle.loads", "torch.load", "joblib.load", "yaml.load", "yaml.unsafe_load"}
+    calls = {
+        (path.name, ast.unparse(node.func))
+        for path in SOURCES
+        for node in ast.walk(ast.parse(path.read_text()))
+        if isinstance(node, ast.Call)
+    }
+    assert {call for call in calls if call[1] in banned} == set()
+
+
+def test_every_source_file_says_what_it_is_for():
+    silent = [str(path.relative_to(ROOT)) for path in SOURCES if not ast.get_docstring(ast.parse(path.read_text()))]
+    assert silent == []
+
+
+def test_a_test_file_stands_where_its_source_file_does():
+    """`tests/data/test_store.py` tests `mmcore/data/store.py`, or a folder of that name."""
+    astray = []
+    for test in (ROOT / "tests").rglob("test_*.py"):
+        place = (ROOT / "mmcore" / test.relative_to(ROOT / "tests")).with_name(test.name.removeprefix("test_"))
+        whole = {"test_structure.py", "test_end_to_end.py", f"test_{test.parent.name}.py"}
+        if test.name not in whole and not place.exists() and not place.with_suffix("").is_dir():
+            astray.append(str(test.relative_to(ROOT)))
+    assert astray == []

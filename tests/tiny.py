@@ -1,0 +1,148 @@
+"""A world small enough to train on in a second: plain squares in three colours, and clips in which they move."""
+
+from collections.abc import Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import torch
+
+from mmcore.data.modalities.text import train_tokenizer
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.models.processor import Processor
+from mmcore.settings import AugmentSettings, ModelSettings, OptimSettings, PrepareSettings
+from mmcore.training.device import Device
+from mmcore.workspace import write_json
+
+COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}
+PLACES = {"left": 0, "right": 8}
+PREPARE = PrepareSettings(
+    image_size=16, video_size=16, video_frames=2, audio_rate=8000, audio_mels=8, audio_seconds=1.0, vocabulary=320,
+    lowercase=True, context=12, transcript_context=16,
+)  # fmt: skip
+MODEL = ModelSettings(
+    width=16, heads=2, embed_dim=8, dropout=0.0,
+    encoders={
+        "text": {"name": "text_transformer", "layers": 1},
+        "image": {"name": "conv_vit", "channels": [8], "layers": 1},
+        "video": {"name": "frames", "layers": 1, "tokens_per_frame": 4},
+    },
+    fusion=None, decoder={"name": "cross_attention", "layers": 1},
+)  # fmt: skip
+AUGMENT = AugmentSettings(shift=1, flip=False)
+CPU = Device(torch.device("cpu"), "fp32", "CPU")
+OBJECTIVES: list[dict[str, Any]] = [
+    {"name": "contrast", "pair": ["image", "text"], "weight": 1.0, "every": 1, "batch_size": None},
+    {"name": "caption", "of": "image", "smoothing": 0.1, "weight": 1.0, "every": 1, "batch_size": None},
+    {"name": "masked_language", "share": 0.3, "weight": 0.5, "every": 1, "batch_size": None},
+    {"name": "contrast", "pair": ["video", "text"], "weight": 0.5, "every": 2, "batch_size": 4},
+    {"name": "caption", "of": "video", "smoothing": 0.1, "weight": 0.5, "every": 2, "batch_size": 4},
+]
+
+
+class TinyCorpus:
+    """Rows made in memory, with the interface of a prepared split."""
+
+    def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
+        empty = {"positives": None, "captions": [], "summary": None, "transcript": None}
+        self.rows = [{**empty, **{k: v for k, v in row.items() if k not in ("image", "video")}} for row in rows]
+        self.media = [{"image": row.get("image"), "video": row.get("video")} for row in rows]
+        self.ids = [row["id"] for row in rows]
+
+    def __len__(self) -> int:
+        return len(self.rows)
+
+    def image(self, index: int) -> Any:
+        return self.media[index]["image"]
+
+    def video(self, index: int) -> Any:
+        return self.media[index]["video"]
+
+    def audio(self, index: int) -> Any:
+        return None
+
+    def with_(self, *columns: str) -> list[int]:
+        def has(index: int, column: str) -> bool:
+            if column in ("image", "video", "audio"):
+                return self.media[index].get(column) is not None
+            return bool(self.rows[index][column])
+
+        return [index for index in range(len(self)) if all(has(index, column) for column in columns)]
+
+
+def picture(colour: str, place: str, seed: int = 0) -> Any:
+    """uint8 [16, 16, 3]: a square on grey noise."""
+    pixels = np.random.default_rng(seed).integers(80, 110, (16, 16, 3)).astype(np.uint8)
+    pixels[4:12, PLACES[place] : PLACES[place] + 8] = COLOURS[colour]
+    return pixels
+
+
+def caption(text: str) -> dict[str, str]:
+    return {"text": text, "lang": "en"}
+
+
+def scene(number: int) -> dict[str, Any]:
+    """A picture with two captions."""
+    colour, place = list(COLOURS)[number % 3], list(PLACES)[number // 3 % 2]
+    captions = [caption(f"a {colour} square on the {place}"), caption(f"on the {place} there is {colour}")]
+    return {"id": f"scene-{number}", "image": picture(colour, place, number), "captions": captions}
+
+
+def clip(number: int) -> dict[str, Any]:
+    """A square that moves; every third clip has no transcript."""
+    colour, places = list(COLOURS)[number % 3], list(PLACES)[:: 1 if number % 2 else -1]
+    frames = np.stack([picture(colour, place, number) for place in places])
+    summary = f"the {colour} square goes {places[1]}"
+    talk = f"well this {colour} thing goes" if number % 3 else None
+    return {
+        "id": f"clip-{number}", "video": frames, "summary": summary, "transcript": talk,
+        "captions": [caption(summary), caption(f"{colour} moves {places[1]}")],
+    }  # fmt: skip
+
+
+def corpus(*, scenes: int = 24, clips: int = 12) -> TinyCorpus:
+    return TinyCorpus([scene(i) for i in range(scenes)] + [clip(i) for i in range(clips)])
+
+
+def processor() -> Processor:
+    texts = [c["text"] for row in corpus().rows for c in row["captions"]] + ["well this thing goes"]
+    return Processor(train_tokenizer(texts * 2, vocabulary=PREPARE.vocabulary, lowercase=True), PREPARE)
+
+
+def model(*, seed: int = 0, settings: ModelSettings = MODEL) -> MultimodalModel:
+    torch.manual_seed(seed)
+    return MultimodalModel(settings, processor()).eval()
+
+
+def optim(**changes: Any) -> OptimSettings:
+    values: dict[str, Any] = {
+        "steps": 6, "max_seconds": None, "batch_size": 6, "lr": 3e-3, "weight_decay": 0.05, "warmup_steps": 2,
+        "clip_norm": 1.0, "ema": None, "validate_every": 3,
+    }  # fmt: skip
+    return OptimSettings(**{**values, **changes})
+
+
+def write_prepared(folder: Path, *, clips: int = 12) -> Path:
+    """What the stage prepare leaves, for this world."""
+    processor_ = processor()
+    folder.mkdir(parents=True)
+    processor_.tokenizer.save(str(folder / "tokenizer.json"))
+    splits = {}
+    for split, scenes in (("train", 24), ("validation", 12), ("test", 12)):
+        made = corpus(scenes=scenes, clips=clips)
+        part = folder / split / "part-00000"
+        part.mkdir(parents=True)
+        pq.write_table(pa.Table.from_pylist([{"id": i, **r} for i, r in zip(made.ids, made.rows, strict=True)]),
+                       part / "rows.parquet")  # fmt: skip
+        for name in ("image", "video"):
+            present = made.with_(name)
+            if present:
+                np.save(part / f"{name}.npy", np.stack([made.media[i][name] for i in present]))
+                index = np.full(len(made), -1, np.int64)
+                index[present] = np.arange(len(present))
+                np.save(part / f"{name}.index.npy", index)
+        splits[split] = {"rows": len(made), "parts": [f"{split}/part-00000"]}
+    write_json(folder / "prepared.json", {"schema_version": 1, "modalities": {}, "splits": splits, "settings": {}})
+    return folder
