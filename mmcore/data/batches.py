@@ -1,0 +1,233 @@
+"""Batches of a prepared corpus, each a function of the seed and its number alone.
+
+So nothing about the order has to be saved: a resumed training draws batch 137 exactly as an undisturbed one does.
+Shapes: B batch, S side, F frames, T tokens.
+"""
+
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from functools import lru_cache
+from typing import Any, Protocol
+
+import numpy as np
+import torch
+from torch import Tensor
+
+from mmcore.settings import AugmentSettings
+
+MEDIA = ("image", "audio", "video")
+CHOICES = ("any", "consensus")
+NO_AUGMENTATION = AugmentSettings(shift=0, flip=False)
+
+
+class Tokens(Protocol):
+    """What turns texts into ids: a model's processor."""
+
+    def encode(self, texts: Sequence[str], *, context: int | None = None) -> list[list[int]]: ...
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]: ...
+
+
+class Rows(Protocol):
+    """What is asked of a corpus."""
+
+    @property
+    def ids(self) -> Sequence[str]: ...
+    @property
+    def rows(self) -> Sequence[Mapping[str, Any]]: ...
+    def __len__(self) -> int: ...
+    def with_(self, *columns: str) -> list[int]: ...
+    def image(self, index: int) -> Any: ...
+    def video(self, index: int) -> Any: ...
+    def audio(self, index: int) -> Any: ...
+
+
+@dataclass(frozen=True)
+class Batch:
+    """Inputs by name, `(values, mask)`: media [B, ...] with presence [B], texts ids [B, T] with their mask [B, T].
+
+    `same_BB[i, j]`: row i's text (or key) also fits row j, so the two are never negatives of each other.
+    """
+
+    ids: list[str]
+    inputs: Mapping[str, tuple[Tensor, Tensor]]
+    same_BB: Tensor
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def to(self, device: torch.device) -> "Batch":
+        if device.type == "cpu":
+            return self
+        moved = {
+            name: (values.to(device, non_blocking=True), mask.to(device, non_blocking=True))
+            for name, (values, mask) in self.inputs.items()
+        }
+        return replace(self, inputs=moved, same_BB=self.same_BB.to(device, non_blocking=True))
+
+    def present(self, *names: str) -> Tensor:
+        """Which rows [B] have all of these inputs."""
+        found = torch.ones(len(self), dtype=torch.bool, device=self.same_BB.device)
+        for name in names:
+            mask = self.inputs[name][1]
+            found = found & (mask if mask.ndim == 1 else mask.any(1))
+        return found
+
+
+class Texts:
+    """The tokenised texts of rows, those of all `columns` together."""
+
+    def __init__(
+        self, corpus: Rows, indices: Sequence[int], columns: Sequence[str], tokens: Tokens, *, context: int
+    ) -> None:
+        strings = {index: texts_of(corpus.rows[index], *columns) for index in indices}
+        distinct = sorted({text for texts in strings.values() for text in texts})
+        encoded = tokens.encode(distinct, context=context)
+        number = {text: position for position, text in enumerate(distinct)}
+        self.encoded = [tuple(ids) for ids in encoded]
+        # Equal strings have equal numbers: this is how rows that say the same are told.
+        self.numbers = {index: [number[text] for text in texts] for index, texts in strings.items()}
+
+    def most_agreed(self) -> dict[int, list[int]]:
+        """Of each row only the text that shares most with the row's other texts (the first of equals)."""
+        found = {}
+        for index, numbers in self.numbers.items():
+            shares = agreement([self.encoded[number] for number in numbers])
+            found[index] = [numbers[shares.index(max(shares))]] if numbers else []
+        return found
+
+
+def agreement(texts: Sequence[Sequence[int]]) -> list[float]:
+    """For each of several texts, as ids, the share of its n-grams (n = 1 to 4, averaged) that the others hold."""
+    grams = [[Counter(zip(*(text[i:] for i in range(n)), strict=False)) for n in range(1, 5)] for text in texts]
+    shares = []
+    for own in range(len(texts)):
+        share = 0.0
+        for n in range(4):
+            others: Counter[tuple[int, ...]] = Counter()
+            for other in range(len(texts)):
+                if other != own:
+                    others |= grams[other][n]
+            count = grams[own][n].total()
+            share += (grams[own][n] & others).total() / max(count, 1)
+        shares.append(share / 4)
+    return shares
+
+
+def texts_of(row: Mapping[str, Any], *columns: str) -> list[str]:
+    """The different texts of one row under `captions`, `summary`, `transcript` ..., in this order."""
+    found: dict[str, None] = {}
+    for column in columns:
+        value = row[column] or []
+        for entry in [value] if isinstance(value, str) else value:
+            found[entry if isinstance(entry, str) else entry["text"]] = None
+    return list(found)
+
+
+class Batches:
+    """The batches of the rows of `corpus` that have all the columns of `needs`.
+
+    needs: the columns a row must have, among `image`, `video`, `audio`, `captions`, `summary`, `transcript`; media
+        become the inputs of their name, the first text column becomes the input `text`.
+    transcript_context: if set, rows that have a transcript also give the input `transcript`, of so many tokens;
+        others are masked there.
+    choice: `any` of the row's texts is drawn each time, or always the one that agrees most with its others
+        (`consensus`): a model that is to write one text learns the common way of saying it.
+    The order is a new permutation in every epoch. With `shuffle` off, rows
+    come in order with their first text, the last batch may be short, and nothing is augmented.
+    """
+
+    def __init__(
+        self,
+        corpus: Rows,
+        tokens: Tokens,
+        needs: Sequence[str],
+        *,
+        batch_size: int,
+        seed: int = 0,
+        context: int,
+        transcript_context: int | None = None,
+        augment: AugmentSettings = NO_AUGMENTATION,
+        choice: str = "any",
+        shuffle: bool = True,
+    ) -> None:
+        if choice not in CHOICES:
+            raise ValueError(f"the choice of texts is '{choice}'; choose one of: {', '.join(CHOICES)}")
+        self.corpus, self.tokens, self.augment, self.shuffle, self.seed = corpus, tokens, augment, shuffle, seed
+        self.indices = corpus.with_(*needs)
+        if not self.indices:
+            raise ValueError(f"no row has {' and '.join(needs)}")
+        self.media = [name for name in needs if name in MEDIA]
+        columns = [name for name in needs if name not in MEDIA]
+        self.texts = Texts(corpus, self.indices, columns, tokens, context=context) if columns else None
+        self.transcripts = (
+            Texts(corpus, self.indices, ["transcript"], tokens, context=transcript_context)
+            if transcript_context is not None
+            else None
+        )
+        self.choices: Mapping[int, Sequence[int]] = {}
+        if self.texts is not None:
+            self.choices = self.texts.most_agreed() if choice == "consensus" and shuffle else self.texts.numbers
+        self.batch_size = min(batch_size, len(self.indices))
+        whole, rest = divmod(len(self.indices), self.batch_size)
+        self.per_epoch = whole if shuffle or not rest else whole + 1
+        self._order = lru_cache(maxsize=1)(self._permutation)
+
+    def __len__(self) -> int:
+        """Batches in an epoch; with `shuffle`, what is left over after the last whole one waits for the next epoch."""
+        return self.per_epoch
+
+    def at(self, number: int) -> Batch:
+        """The batch of this number, 0 and up, as many as one likes."""
+        epoch, position = divmod(number, self.per_epoch)
+        order = self._order(epoch if self.shuffle else 0)
+        chosen = [self.indices[i] for i in order[position * self.batch_size : (position + 1) * self.batch_size]]
+        random = np.random.default_rng((self.seed, 1, number))
+        inputs = {name: self._media(name, chosen) for name in self.media}
+        if self.shuffle:
+            inputs = {name: (augmented(v, self.augment, random), m) for name, (v, m) in inputs.items()}
+        picked: list[int] = []
+        if self.texts is not None:
+            numbers = [self.choices[index] for index in chosen]
+            draws = random.random(len(chosen)) if self.shuffle else np.zeros(len(chosen))
+            picked = [own[int(draw * len(own))] for own, draw in zip(numbers, draws, strict=True)]
+            inputs["text"] = self.tokens.pad([self.texts.encoded[i] for i in picked])
+        if self.transcripts is not None:
+            own = [self.transcripts.numbers[index][:1] for index in chosen]
+            inputs["transcript"] = self.tokens.pad([self.transcripts.encoded[i[0]] if i else () for i in own])
+        return Batch([str(self.corpus.ids[i]) for i in chosen], inputs, self._same(chosen, picked))
+
+    def _permutation(self, epoch: int) -> np.ndarray[Any, Any]:
+        if not self.shuffle:
+            return np.arange(len(self.indices))
+        return np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.indices))
+
+    def _media(self, name: str, chosen: list[int]) -> tuple[Tensor, Tensor]:
+        arrays = np.stack([getattr(self.corpus, name)(index) for index in chosen])
+        return torch.from_numpy(arrays), torch.ones(len(chosen), dtype=torch.bool)
+
+    def _same(self, chosen: list[int], picked: list[int]) -> Tensor:
+        keys = [self.corpus.rows[i].get("positives") or f"\0{self.corpus.ids[i]}" for i in chosen]
+        _, codes = np.unique(np.array(keys), return_inverse=True)
+        same = codes[:, None] == codes[None, :]
+        if self.texts is not None:
+            owned = [set(self.texts.numbers[index]) for index in chosen]
+            same |= np.array([[number in texts for texts in owned] for number in picked])
+        return torch.from_numpy(same)
+
+
+def augmented(pixels: Tensor, augment: AugmentSettings, random: np.random.Generator) -> Tensor:
+    """uint8 [B, (F,) S, S, 3] with every sample moved by up to `shift` pixels (edges repeated) and perhaps mirrored.
+
+    All frames of a clip move together.
+    """
+    batch, side = pixels.shape[0], pixels.shape[-2]
+    shifts = random.integers(-augment.shift, augment.shift + 1, size=(batch, 2))
+    mirrored = random.random(batch) < 0.5 if augment.flip else np.zeros(batch, dtype=bool)
+    across = np.clip(np.arange(side) + shifts[:, :1], 0, side - 1)
+    along = np.clip(np.arange(side) + shifts[:, 1:], 0, side - 1)
+    along = np.where(mirrored[:, None], along[:, ::-1], along)
+    moved = np.empty_like(source := pixels.numpy())
+    for index in range(batch):
+        moved[index] = source[index][..., across[index][:, None], along[index][None, :], :]
+    return torch.from_numpy(moved)

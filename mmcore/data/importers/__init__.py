@@ -1,0 +1,103 @@
+"""Readers of other people's data sets. A file in this folder is a format; its class is `Importer`.
+
+An importer streams what a source holds: a dict for each sample, or a `Refused` for each line that cannot become one.
+"""
+
+import re
+import stat
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any, Protocol
+
+from mmcore.registry import Table
+
+SPLIT_FOLDERS = {"train": "train", "dev": "validation", "val": "validation", "valid": "validation",
+                 "validation": "validation", "test": "test"}  # fmt: skip
+MAX_FILE_BYTES = 512 << 20
+
+
+@dataclass(frozen=True)
+class ImportOptions:
+    """How the fields of a source become the columns of the store.
+
+    `map`: column -> field, where the names differ. `lang` or `lang_field`: the captions' language, for all or by
+    field. `group`, `positives`: the fields that give these columns. `limit`: rows of each split, the first ones.
+    """
+
+    map: Mapping[str, str] = field(default_factory=dict)
+    lang: str | None = None
+    lang_field: str | None = None
+    group: str | None = None
+    positives: str | None = None
+    limit: int | None = None
+
+
+@dataclass(frozen=True)
+class Refused:
+    """A line of the source that becomes no row: `problem` is a code such as `missing_file`."""
+
+    id: str
+    problem: str
+    detail: str
+    split: str | None = None
+
+
+Sample = dict[str, Any]
+
+
+class Reader(Protocol):
+    """What every `Importer` does."""
+
+    def read(self, source: Path, options: ImportOptions) -> Iterator[Sample | Refused]:
+        """Samples as columns of the store, and `split` (null: by the group's key). Media are bytes or safe paths."""
+
+    def fields(self, source: Path, options: ImportOptions) -> dict[str, str]:
+        """Which column each field of the source goes to."""
+
+    def doubts(self, source: Path) -> list[str]:
+        """Sentences about what a person should look at before importing."""
+
+
+def content(value: Any) -> Any:
+    """The value of a column: what a path leads to, anything else as it is."""
+    return value.read_bytes() if isinstance(value, Path) else value
+
+
+class RefusedPath(ValueError):
+    """A file name that is not followed; `problem` is the code."""
+
+    def __init__(self, problem: str, detail: str) -> None:
+        super().__init__(detail)
+        self.problem = problem
+
+
+def safe_file(root: Path, folder: Path, name: str) -> Path:
+    """The regular file `name` in `folder`, which lies below `root`; RefusedPath if it is missing or leads elsewhere.
+
+    Absolute names, names with `..` and links of any kind are refused, whatever they point to.
+    """
+    if not name or "\0" in name or name.startswith(("/", "\\", "~")) or re.match(r"[A-Za-z]:", name):
+        raise RefusedPath("unsafe_path", f"'{name}' is no relative file name")
+    parts = name.replace("\\", "/").split("/")
+    if ".." in parts:
+        raise RefusedPath("unsafe_path", f"'{name}' leads out of the folder")
+    path = folder.joinpath(*parts)
+    try:
+        below = path.relative_to(root).parts
+        for depth in range(len(below)):
+            if root.joinpath(*below[: depth + 1]).is_symlink():
+                raise RefusedPath("unsafe_path", f"'{name}' is or goes through a symbolic link")
+        status = path.stat()
+    except FileNotFoundError:
+        raise RefusedPath("missing_file", f"there is no file '{name}'") from None
+    except OSError as error:
+        raise RefusedPath("missing_file", f"'{name}' cannot be opened: {error.strerror}") from None
+    if not stat.S_ISREG(status.st_mode):
+        raise RefusedPath("unsafe_path", f"'{name}' is no regular file")
+    if status.st_size > MAX_FILE_BYTES:
+        raise RefusedPath("too_large", f"'{name}' has {status.st_size} bytes, more than {MAX_FILE_BYTES}")
+    return path
+
+
+IMPORTERS: Table[type[Reader]] = Table("import format", folder="mmcore.data.importers", attribute="Importer")

@@ -1,0 +1,146 @@
+"""Speech and sound: WAV (integer PCM of 8 to 32 bits, float of 32 or 64), mixed to mono, seen as log-mel bands."""
+
+import struct
+from functools import cache
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcore.data.modalities import Limits, Media
+from mmcore.settings import PrepareSettings
+
+WINDOW_SECONDS = 0.025
+HOP_SECONDS = 0.010
+RATES = (1000, 384000)
+
+_PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+_FORMATS = {
+    (_PCM, 8): "u1", (_PCM, 16): "<i2", (_PCM, 24): "24", (_PCM, 32): "<i4", (_FLOAT, 32): "<f4", (_FLOAT, 64): "<f8"
+}  # fmt: skip
+
+
+class Modality:
+    """Sound, mono."""
+
+    def decode(self, data: bytes, limits: Limits) -> Media:
+        """float32 [samples] in -1 to 1 and the rate; ValueError with the reason if the bytes are no readable WAV."""
+        code, channels, rate, bits, body = _read_chunks(data)
+        if (code, bits) not in _FORMATS:
+            raise ValueError(f"the audio is WAV of a kind that is not supported (format {code}, {bits} bits)")
+        if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= 32:
+            raise ValueError(f"the audio states {rate} samples a second in {channels} channels, which cannot be")
+        num_samples = len(body) // (bits // 8 * channels)
+        seconds = num_samples / rate
+        if num_samples == 0:
+            raise ValueError("the audio holds no samples")
+        if seconds > limits.max_seconds:
+            raise ValueError(f"the audio lasts {seconds:.1f} seconds, more than {limits.max_seconds:g}")
+        samples = _to_float(body[: num_samples * channels * bits // 8], code, bits)
+        mono = samples.reshape(num_samples, channels).mean(axis=1, dtype=np.float32)
+        if not np.isfinite(mono).all():
+            raise ValueError("the audio holds values that are no numbers")
+        return Media(np.clip(mono, -1, 1), round(seconds, 6), float(rate))
+
+    def transform(self, media: Media, prepare: PrepareSettings) -> NDArray[np.float16]:
+        """float16 [T, mels]: log-mel bands every 10 ms of at most `audio_seconds`, resampled to `audio_rate`.
+
+        Scaled as Whisper does (Radford et al. 2022): log10, at most 8 below the loudest, plus 4, over 4.
+        """
+        samples = media.array[: int(np.ceil(prepare.audio_seconds * media.rate))]
+        samples = resample(samples, int(media.rate), prepare.audio_rate)
+        window, hop = int(WINDOW_SECONDS * prepare.audio_rate), int(HOP_SECONDS * prepare.audio_rate)
+        samples = np.pad(samples, (0, max(0, window - len(samples))))
+        frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
+        size = 1 << (window - 1).bit_length()
+        spectrum = np.fft.rfft(frames * np.hanning(window).astype(np.float32), size)
+        power = spectrum.real**2 + spectrum.imag**2
+        # Band by band: one product of the whole matrices would depend on, and fight over, BLAS threads.
+        bands = mel_bands(prepare.audio_rate, size, prepare.audio_mels)
+        mel = np.stack([power[:, low:high] @ weights for low, high, weights in bands], axis=1)
+        mel = np.log10(np.maximum(mel, 1e-10))
+        scaled: NDArray[np.float16] = ((np.maximum(mel, mel.max() - 8) + 4) / 4).astype(np.float16)
+        return scaled
+
+    def describe(self, media: Media) -> dict[str, float]:
+        """seconds, loudness and peak in dB of full scale, share of silence, zero crossings a second in kHz."""
+        samples = media.array
+        power = samples.astype(np.float64) ** 2
+        block = max(1, int(media.rate * WINDOW_SECONDS))
+        whole = power[: len(power) // block * block].reshape(-1, block).mean(axis=1) if len(power) >= block else power
+        crossings = np.count_nonzero(np.diff(np.signbit(samples)))
+        return {
+            "seconds": media.seconds,
+            "loudness": float(10 * np.log10(power.mean() + 1e-10)),
+            "peak": float(20 * np.log10(np.abs(samples).max() + 1e-5)),
+            "silence": float(np.mean(whole < 1e-4)),
+            "crossings": float(crossings / max(media.seconds, 1e-9) / 1000),
+        }
+
+
+def _read_chunks(data: bytes) -> tuple[int, int, int, int, bytes]:
+    """Format code, channels, rate, bits and the sample bytes. Sizes in the header are believed only within `data`."""
+    if not data:
+        raise ValueError("the audio is empty (0 bytes)")
+    if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
+        raise ValueError("the audio is not WAV, the only format that is read without the extra 'video'")
+    place, header = 12, b""
+    while place + 8 <= len(data):
+        name, size = data[place : place + 4], struct.unpack_from("<I", data, place + 4)[0]
+        body = data[place + 8 : place + 8 + size]
+        if name == b"fmt ":
+            header = body
+        elif name == b"data":
+            if len(header) < 16:
+                raise ValueError("the audio cannot be decoded: its WAV header is broken")
+            code, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", header)
+            if code == _EXTENSIBLE and len(header) >= 26:
+                code = struct.unpack_from("<H", header, 24)[0]
+            return code, channels, rate, bits, body
+        place += 8 + size + size % 2
+    raise ValueError("the audio cannot be decoded: it has no samples (WAV without a data chunk)")
+
+
+def _to_float(body: bytes, code: int, bits: int) -> NDArray[np.float32]:
+    if bits == 24:
+        parts = np.frombuffer(body, np.uint8).reshape(-1, 3).astype(np.int32)
+        values = (parts[:, 0] << 8 | parts[:, 1] << 16 | parts[:, 2] << 24) >> 8
+        return (values / 2**23).astype(np.float32)
+    raw: NDArray[Any] = np.frombuffer(body, _FORMATS[code, bits])
+    if code == _FLOAT:
+        return raw.astype(np.float32)
+    middle, reach = (128.0, 128.0) if bits == 8 else (0.0, 2.0 ** (bits - 1))
+    return np.asarray((raw - middle) / reach, np.float32)
+
+
+def resample(samples: NDArray[np.float32], rate: int, new_rate: int) -> NDArray[np.float32]:
+    """`samples` at another rate, band-limited: the spectrum is cut or extended."""
+    if rate == new_rate:
+        return samples
+    length = max(1, round(len(samples) * new_rate / rate))
+    spectrum = np.fft.rfft(samples.astype(np.float64))
+    wanted = length // 2 + 1
+    spectrum = np.pad(spectrum[:wanted], (0, max(0, wanted - len(spectrum))))
+    changed: NDArray[np.float64] = np.fft.irfft(spectrum, length) * (length / len(samples))
+    return changed.astype(np.float32)
+
+
+@cache
+def mel_bands(rate: int, size: int, bands: int) -> list[tuple[int, int, NDArray[np.float32]]]:
+    """Triangles evenly spaced on the mel scale 2595 log10(1 + f / 700), from 0 to rate / 2.
+
+    Each as the first and last + 1 of the `size / 2 + 1` frequencies that it covers, and their weights.
+    """
+    top = 2595 * np.log10(1 + rate / 2 / 700)
+    edges = 700 * (10 ** (np.linspace(0, top, bands + 2) / 2595) - 1)
+    frequencies = np.linspace(0, rate / 2, size // 2 + 1)
+    found = []
+    for left, middle, right in zip(edges, edges[1:], edges[2:], strict=False):
+        weights = np.minimum((frequencies - left) / (middle - left), (right - frequencies) / (right - middle))
+        covered = np.flatnonzero(weights > 0)
+        if len(covered) == 0:  # a band narrower than the grid takes the frequency nearest to its middle
+            covered = np.array([np.abs(frequencies - middle).argmin()])
+            weights[covered] = 1
+        low, high = int(covered[0]), int(covered[-1]) + 1
+        found.append((low, high, weights[low:high].astype(np.float32)))
+    return found

@@ -1,0 +1,51 @@
+"""Clips: animated PNG, GIF and WebP through Pillow."""
+
+import numpy as np
+from numpy.typing import NDArray
+
+from mmcore.data.modalities import Limits, Media, thinned
+from mmcore.data.modalities.image import DESCRIBED_SIDE, open_picture, picture_numbers, rgb, square
+from mmcore.settings import PrepareSettings
+
+
+class Modality:
+    """Moving pictures without sound."""
+
+    def decode(self, data: bytes, limits: Limits) -> Media:
+        """uint8 [F, H, W, 3] RGB and the length in seconds; ValueError with the reason if that is not to be had."""
+        with open_picture(data, "video") as picture:
+            num_frames = int(getattr(picture, "n_frames", 1))
+            if num_frames > limits.max_frames:
+                raise ValueError(f"the video has {num_frames} frames, more than {limits.max_frames}")
+            if num_frames * picture.width * picture.height > limits.max_pixels:
+                raise ValueError(
+                    f"the video has {num_frames} frames of {picture.width} x {picture.height} pixels,"
+                    f" more than {limits.max_pixels} pixels in all"
+                )
+            frames, seconds = [], 0.0
+            try:
+                for index in range(num_frames):
+                    picture.seek(index)
+                    frames.append(rgb(picture))
+                    seconds += float(picture.info.get("duration", 0.0)) / 1000
+            except Exception as error:  # decoders raise whatever they like on broken bytes
+                raise ValueError(f"the video cannot be decoded: frame {len(frames) + 1}: {error}") from None
+        seconds = round(seconds, 3)
+        if seconds > limits.max_seconds:
+            raise ValueError(f"the video lasts {seconds:g} seconds, more than {limits.max_seconds:g}")
+        return Media(np.stack(frames), seconds, num_frames / seconds if seconds else 0.0)
+
+    def transform(self, media: Media, prepare: PrepareSettings) -> NDArray[np.uint8]:
+        """uint8 [F, S, S, 3], F = `video_frames` spread evenly over the clip, S = `video_size`."""
+        chosen = np.round(np.linspace(0, len(media.array) - 1, prepare.video_frames)).astype(int)
+        return np.stack([square(media.array[index], prepare.video_size) for index in chosen])
+
+    def describe(self, media: Media) -> dict[str, float]:
+        """seconds, frames, the middle frame's picture numbers, and motion: the mean step between frames (0 to 1)."""
+        middle = thinned(media.array[len(media.array) // 2], DESCRIBED_SIDE)
+        motion = 0.0
+        if len(media.array) > 1:
+            motion = float(np.abs(np.diff(media.array[:, ::2, ::2].astype(np.int16), axis=0)).mean() / 255)
+        return {
+            "seconds": media.seconds, "frames": float(len(media.array)), **picture_numbers(middle), "motion": motion
+        }  # fmt: skip

@@ -1,0 +1,307 @@
+"""The store: every sample of a project as a row of Parquet shards, media bytes included, listed in a manifest.
+
+`<root>/<split>/part-NNNNN.parquet` and `<root>/manifest.json`. Media stay uncompressed and row groups small, so that
+reading one row costs little. Equal rows written in equal order are equal bytes.
+"""
+
+import hashlib
+from collections.abc import Iterable, Sequence
+from dataclasses import asdict, dataclass
+from pathlib import Path
+from typing import Any, Self
+
+import pyarrow as pa
+import pyarrow.parquet as pq
+
+from mmcore.data import columns
+from mmcore.workspace import hash_file, read_json, write_json
+
+SCHEMA_VERSION = 1
+SPLITS = ("train", "validation", "test")
+MEDIA = ("image", "audio", "video")
+MANIFEST = "manifest.json"
+ROWS_PER_SHARD = 1000
+ROWS_PER_GROUP = 100
+BYTES_PER_GROUP = 8 << 20
+BYTES_PER_SHARD = 512 << 20
+
+Row = dict[str, Any]
+
+SCHEMA: pa.Schema = pa.schema(
+    [
+        ("id", pa.string()),
+        ("group", pa.string()),
+        ("source", pa.string()),
+        ("image", pa.binary()),
+        ("audio", pa.binary()),
+        ("video", pa.binary()),
+        ("captions", pa.list_(pa.struct([("text", pa.string()), ("lang", pa.string())]))),
+        ("transcript", pa.string()),
+        ("summary", pa.string()),
+        ("speech_text", pa.string()),
+        ("qa", pa.list_(pa.struct([("question", pa.string()), ("answers", pa.list_(pa.string()))]))),
+        ("labels", pa.map_(pa.string(), pa.string())),
+        ("positives", pa.string()),
+        ("sha256", pa.string()),
+        ("meta", pa.string()),
+    ]
+)
+# Parquet names a nested column by the path to its leaf. Media are compressed already.
+_LEAVES = {
+    "captions": ("captions.list.element.text", "captions.list.element.lang"),
+    "qa": ("qa.list.element.question", "qa.list.element.answers.list.element"),
+    "labels": ("labels.key_value.key", "labels.key_value.value"),
+}
+_COMPRESSION = {
+    leaf: "NONE" if name in MEDIA else "ZSTD" for name in SCHEMA.names for leaf in _LEAVES.get(name, (name,))
+}
+_EMPTY: dict[str, Any] = {"captions": [], "qa": [], "labels": {}, "meta": "{}"}
+
+
+@dataclass(frozen=True)
+class Shard:
+    """One file of the store: its path below the root, its number of rows, the SHA-256 of its bytes."""
+
+    path: str
+    rows: int
+    sha256: str
+
+    @property
+    def split(self) -> str:
+        return self.path.partition("/")[0]
+
+
+@dataclass(frozen=True)
+class Manifest:
+    """What the store holds, in reading order."""
+
+    schema_version: int
+    shards: tuple[Shard, ...]
+
+
+def row(**values: Any) -> Row:
+    """A whole row from the columns given: what is missing is null or empty; `group` is the id unless given.
+
+    `sha256` is computed. An unknown column or a row without `id` is a ValueError.
+    """
+    unknown = sorted(set(values) - set(SCHEMA.names))
+    if unknown:
+        raise ValueError(f"a row has no column '{unknown[0]}'; there are: {', '.join(SCHEMA.names)}")
+    if not values.get("id"):
+        raise ValueError("a row needs an 'id'")
+    whole = {name: values.get(name) for name in SCHEMA.names}
+    for name, empty in _EMPTY.items():
+        if whole[name] is None:
+            whole[name] = type(empty)(empty)
+    whole["group"] = whole["group"] or whole["id"]
+    whole["source"] = whole["source"] or ""
+    whole["sha256"] = sample_hash(whole)
+    return whole
+
+
+def sample_hash(row: Row) -> str:
+    """SHA-256 over the media bytes and the texts of a row: equal for two rows that differ only in id, group or meta."""
+    digest = hashlib.sha256()
+
+    def add(value: bytes | str | None) -> None:
+        if value is None:
+            digest.update(b"-")
+            return
+        content = value.encode() if isinstance(value, str) else value
+        digest.update(b"+%d:" % len(content))
+        digest.update(content)
+
+    for name in (*MEDIA, "transcript", "summary", "speech_text"):
+        add(row[name])
+    for caption in row["captions"]:
+        add(caption["text"])
+    for pair in row["qa"]:
+        add(pair["question"])
+        for answer in pair["answers"]:
+            add(answer)
+    return digest.hexdigest()
+
+
+def split_of(group: str) -> str:
+    """The split of a group key, 80/10/10: a pure function, so that adding data never moves a row."""
+    share = int.from_bytes(hashlib.sha256(group.encode()).digest()[:8], "big") / 2**64
+    return "train" if share < 0.8 else "validation" if share < 0.9 else "test"
+
+
+# Writing ------------------------------------------------------------------------------------------------------------
+
+
+class ShardWriter:
+    """Adds rows to new shards of the store at `root`, after those that are there. A context manager.
+
+    A shard ends at `rows_per_shard` rows or 512 MiB of media; a few MiB are in memory at a time. The manifest is the
+    caller's to write.
+    """
+
+    def __init__(self, root: Path, *, rows_per_shard: int = ROWS_PER_SHARD) -> None:
+        self._root = root
+        self._rows_per_shard = rows_per_shard
+        self._open: dict[str, _OpenShard] = {}
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        for shard in self._open.values():
+            shard.close()
+
+    def add(self, split: str, row: Row) -> None:
+        """Add one whole row (see `row`) to `split`."""
+        assert split in SPLITS, split
+        if split not in self._open:
+            self._open[split] = _OpenShard(shard_path(self._root, split, self._next_number(split)))
+        shard = self._open[split]
+        shard.add(row)
+        if shard.num_rows >= self._rows_per_shard or shard.num_bytes >= BYTES_PER_SHARD:
+            self._open.pop(split).close()
+
+    def _next_number(self, split: str) -> int:
+        there = (self._root / split).glob("part-*.parquet")
+        return 1 + max((int(path.stem.removeprefix("part-")) for path in there), default=-1)
+
+
+def write_shards(root: Path, split: str, rows: Iterable[Row], *, rows_per_shard: int = ROWS_PER_SHARD) -> int:
+    """Write `rows` to new shards of `split`, after those that are there; returns how many rows were written."""
+    num_rows = 0
+    with ShardWriter(root, rows_per_shard=rows_per_shard) as writer:
+        for one in rows:
+            writer.add(split, one)
+            num_rows += 1
+    return num_rows
+
+
+def shard_path(root: Path, split: str, number: int) -> Path:
+    return root / split / f"part-{number:05d}.parquet"
+
+
+def write_shard(path: Path, rows: Iterable[Row]) -> None:
+    """Write `rows` to one shard file, however many they are."""
+    shard = _OpenShard(path)
+    for one in rows:
+        shard.add(one)
+    shard.close()
+
+
+class _OpenShard:
+    """One Parquet file being written: row groups of at most 100 rows and about 8 MiB, media uncompressed."""
+
+    def __init__(self, path: Path) -> None:
+        path.parent.mkdir(parents=True, exist_ok=True)
+        self.num_rows = self.num_bytes = 0
+        self._group: list[Row] = []
+        self._group_bytes = 0
+        self._writer = pq.ParquetWriter(
+            path, SCHEMA, compression=_COMPRESSION, use_dictionary=["source"], write_statistics=["id"], version="2.6"
+        )
+
+    def add(self, row: Row) -> None:
+        size = sum(len(row[name]) for name in MEDIA if row[name] is not None)
+        self._group.append(row)
+        self._group_bytes += size
+        self.num_rows += 1
+        self.num_bytes += size
+        if len(self._group) == ROWS_PER_GROUP or self._group_bytes >= BYTES_PER_GROUP:
+            self._flush()
+
+    def close(self) -> None:
+        if self._group:
+            self._flush()
+        self._writer.close()
+
+    def _flush(self) -> None:
+        self._writer.write_table(columns.table(self._group, SCHEMA), row_group_size=len(self._group))
+        self._group, self._group_bytes = [], 0
+
+
+def write_manifest(root: Path) -> Manifest:
+    """Hash every shard below `root` and write `manifest.json`."""
+    found = [
+        Shard(path.relative_to(root).as_posix(), pq.read_metadata(path).num_rows, hash_file(path))
+        for path in _shard_files(root)
+    ]
+    manifest = Manifest(SCHEMA_VERSION, tuple(found))
+    write_json(root / MANIFEST, {"schema_version": SCHEMA_VERSION, "shards": [asdict(shard) for shard in found]})
+    return manifest
+
+
+# Reading ------------------------------------------------------------------------------------------------------------
+
+
+def read_manifest(root: Path) -> Manifest:
+    """The manifest of the store at `root`; FileNotFoundError or ValueError with one sentence where there is none."""
+    path = root / MANIFEST
+    if not path.is_file():
+        raise FileNotFoundError(
+            f"{root} holds no data set (no {MANIFEST}); import one: mmcore data import SOURCE --format imagefolder"
+        )
+    content = read_json(path)
+    version = content.get("schema_version")
+    if version != SCHEMA_VERSION:
+        raise ValueError(f"{path} has schema version {version}, not {SCHEMA_VERSION}; import the data again")
+    return Manifest(version, tuple(Shard(**entry) for entry in content["shards"]))
+
+
+def shards(root: Path, split: str | None = None) -> list[Shard]:
+    """The shards of the store in reading order, all or those of one split."""
+    return [shard for shard in read_manifest(root).shards if split in (None, shard.split)]
+
+
+def verify(root: Path) -> None:
+    """Compare every shard with the manifest; a ValueError names the first one that is missing, extra or altered."""
+    listed = {shard.path: shard for shard in read_manifest(root).shards}
+    found = [path.relative_to(root).as_posix() for path in _shard_files(root)]
+    again = f"get the data anew (dvc pull, or import them again) and do not edit {root} by hand"
+    for extra in sorted(set(found) - set(listed)):
+        raise ValueError(f"the shard {extra} is not in {MANIFEST}; {again}")
+    for path, shard in listed.items():
+        if path not in found:
+            raise ValueError(f"the shard {path} is missing; {again}")
+        if hash_file(root / path) != shard.sha256:
+            raise ValueError(f"the shard {path} is not what {MANIFEST} says (its SHA-256 differs); {again}")
+        num_rows = pq.read_metadata(root / path).num_rows
+        if num_rows != shard.rows:
+            raise ValueError(f"the shard {path} has {num_rows} rows where {MANIFEST} says {shard.rows}; {again}")
+
+
+def read_rows(
+    path: Path, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None
+) -> list[Row]:
+    """The rows `start` to `stop` of one shard as dicts (`labels` a dict, too), reading only their row groups."""
+    with pq.ParquetFile(path, memory_map=True) as file:
+        total = file.metadata.num_rows
+        stop = total if stop is None else min(stop, total)
+        groups: list[int] = []
+        first, offset = 0, 0
+        for index in range(file.metadata.num_row_groups):
+            after = offset + file.metadata.row_group(index).num_rows
+            if after > start and offset < stop:
+                first = offset if not groups else first
+                groups.append(index)
+            offset = after
+        if not groups:
+            return []
+        table = file.read_row_groups(groups, columns=None if columns is None else list(columns))
+    return as_rows(table.slice(start - first, stop - start))
+
+
+def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
+    """A whole Parquet file, its columns in the order given. (`pyarrow.parquet.read_table` imports pandas: a second.)"""
+    with pq.ParquetFile(path) as file:
+        table = file.read(columns=None if columns is None else list(columns))
+    return table if columns is None else table.select(list(columns))
+
+
+def as_rows(table: pa.Table) -> list[Row]:
+    """The rows of a table as dicts, maps as dicts, too."""
+    rows: list[Row] = table.to_pylist(maps_as_pydicts="strict")
+    return rows
+
+
+def _shard_files(root: Path) -> list[Path]:
+    """Every shard file there is, splits in their order, then by name."""
+    return [path for split in SPLITS for path in sorted((root / split).glob("*.parquet"))]

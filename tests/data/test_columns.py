@@ -1,0 +1,36 @@
+import subprocess
+import sys
+from pathlib import Path
+
+import pyarrow as pa
+
+from mmcore.data import columns, store
+
+ROWS = [
+    store.row(
+        id="a", image=b"12", captions=[{"text": "x", "lang": "en"}, {"text": "", "lang": None}], labels={"k": "v"}
+    ),
+    store.row(id="b", summary="ünï", qa=[{"question": "q?", "answers": ["1", "2"]}, {"question": "p?", "answers": []}]),
+    store.row(id="c", audio=b""),
+]
+
+
+def test_the_table_is_the_one_that_pyarrow_makes() -> None:
+    made = columns.table(ROWS, store.SCHEMA)
+    made.validate(full=True)
+    assert made.equals(pa.Table.from_pylist(ROWS, store.SCHEMA))
+    assert store.as_rows(made) == ROWS
+    assert columns.table([], store.SCHEMA).num_rows == 0
+
+
+def test_writing_and_reading_a_store_does_not_import_pandas(tmp_path: Path) -> None:
+    script = f"""
+import sys
+from pathlib import Path
+from mmcore.data import store
+store.write_shards(Path({str(tmp_path)!r}), "train", [store.row(id="a", image=b"1", labels={{"k": "v"}})])
+store.verify(Path({str(tmp_path)!r})) if store.write_manifest(Path({str(tmp_path)!r})) else None
+store.read_rows(Path({str(tmp_path)!r}) / "train/part-00000.parquet")
+sys.exit("pandas" in sys.modules)
+"""
+    assert subprocess.run([sys.executable, "-c", script], check=False).returncode == 0

@@ -1,0 +1,131 @@
+import dataclasses
+import json
+from pathlib import Path
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+from PIL import Image
+from tokenizers import Tokenizer
+
+from mmcore.data import store
+from mmcore.data.corpus import Corpus
+from mmcore.data.digitworld_objects import png
+from mmcore.data.prepare import prepare, row_texts
+from mmcore.workspace import hash_folder, read_json
+from tests.data.conftest import SETTINGS, accept
+
+
+def picture(value: int) -> bytes:
+    return png(np.full((20, 30, 3), value, np.uint8))
+
+
+def chinese(root: Path) -> Path:
+    """Pictures with Chinese captions and nothing else, in all splits."""
+    for split in store.SPLITS:
+        rows = [
+            store.row(
+                id=f"{split}{number}", image=picture(number), captions=[{"text": "一只狗在草地上。", "lang": "zh"}]
+            )
+            for number in range(4)
+        ]
+        store.write_shards(root, split, rows, rows_per_shard=3)
+    store.write_manifest(root)
+    return root
+
+
+def test_the_output_describes_itself(prepared: Path) -> None:
+    content = read_json(prepared / "prepared.json")
+    assert content["modalities"] == {"image": 12 + 4 + 5 + 3 + 2 + 2, "audio": 12 + 4 + 5, "video": 4 + 2 + 3}
+    assert content["splits"]["train"] == {"rows": 19, "parts": ["train/part-00000"]}
+    assert content["settings"] == dataclasses.asdict(SETTINGS)
+    assert pq.read_metadata(prepared / "profile.parquet").num_rows == 19 + 8 + 10
+
+
+def test_a_modality_that_nobody_has_leaves_no_file(tmp_path: Path) -> None:
+    data = chinese(tmp_path / "data")
+    output = tmp_path / "prepared"
+    output.mkdir()
+    prepare(data, accept(data, tmp_path / "validated"), output, SETTINGS, processes=1)
+    assert read_json(output / "prepared.json")["modalities"] == {"image": 12, "audio": 0, "video": 0}
+    assert [path.name for path in sorted((output / "train/part-00000").iterdir())] == [
+        "image.index.npy", "image.npy", "rows.parquet"
+    ]  # fmt: skip
+    corpus = Corpus(output, "train")
+    assert len(corpus) == 4
+    assert corpus.audio(0) is None
+    tokenizer = Tokenizer.from_file(str(output / "tokenizer.json"))
+    assert tokenizer.decode(tokenizer.encode("一只狗在草地上。").ids) == "一只狗在草地上。"
+
+
+def test_rows_that_were_not_accepted_are_left_out(tmp_path: Path) -> None:
+    data = chinese(tmp_path / "data")
+    output = tmp_path / "prepared"
+    output.mkdir()
+    validated = accept(data, tmp_path / "validated", without=("train0", "train2", "train3"))
+    prepare(data, validated, output, SETTINGS, processes=1)
+    corpus = Corpus(output, "train")
+    assert corpus.ids == ["train1"]
+    image = corpus.image(0)
+    assert image is not None
+    assert (image == 1).all()
+    assert "train0" not in pq.read_table(output / "profile.parquet")["id"].to_pylist()
+
+
+def test_two_processes_give_the_same_bytes_as_one(
+    world: Path, faulty: tuple[str, ...], prepared: Path, tmp_path: Path
+) -> None:
+    output = tmp_path / "prepared"
+    output.mkdir()
+    prepare(world, accept(world, tmp_path / "validated", without=faulty), output, SETTINGS, processes=2)
+    assert hash_folder(output) == hash_folder(prepared)
+
+
+def test_the_tokenizer_knows_only_the_texts_of_training(prepared: Path) -> None:
+    corpus = Corpus(prepared, "train")
+    tokenizer = Tokenizer.from_file(str(prepared / "tokenizer.json"))
+    captions = [text for row in corpus.rows for text in row_texts(row)]
+    assert any("circle" in text or "square" in text for text in captions)
+    assert [tokenizer.token_to_id(name) for name in ("[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]")] == [0, 1, 2, 3, 4]
+    assert tokenizer.get_vocab_size() <= SETTINGS.vocabulary
+
+
+def test_an_accepted_sample_that_cannot_be_decoded_is_named(tmp_path: Path) -> None:
+    data = tmp_path / "data"
+    store.write_shards(data, "train", [store.row(id="broken", image=picture(1)[:60])])
+    store.write_manifest(data)
+    output = tmp_path / "prepared"
+    output.mkdir()
+    with pytest.raises(ValueError, match="sample broken was accepted, but the image cannot be decoded"):
+        prepare(data, accept(data, tmp_path / "validated"), output, SETTINGS, processes=1)
+
+
+def test_nothing_accepted_is_said(tmp_path: Path) -> None:
+    data = chinese(tmp_path / "data")
+    validated = accept(data, tmp_path / "validated")
+    schema = pq.read_schema(validated / "accepted.parquet")
+    pq.write_table(pa.Table.from_pylist([], schema), validated / "accepted.parquet")
+    with pytest.raises(ValueError, match="accepts no row"):
+        prepare(data, validated, tmp_path, SETTINGS)
+
+
+def test_every_text_of_a_row_is_offered_to_the_tokenizer() -> None:
+    row = store.row(
+        id="a", captions=[{"text": "one", "lang": "en"}], summary="two", transcript="three", speech_text="four",
+        qa=[{"question": "five?", "answers": ["six", "seven"]}], labels={"kind": "not this"},
+    )  # fmt: skip
+    assert list(row_texts(row)) == ["one", "two", "three", "four", "five?", "six", "seven"]
+    assert json.loads(row["meta"]) == {}
+
+
+def test_pictures_come_out_square_and_at_the_size_set(tmp_path: Path) -> None:
+    data = chinese(tmp_path / "data")
+    output = tmp_path / "prepared"
+    output.mkdir()
+    settings = dataclasses.replace(SETTINGS, image_size=16)
+    prepare(data, accept(data, tmp_path / "validated"), output, settings, processes=1)
+    image = Corpus(output, "test").image(3)
+    assert image is not None
+    assert image.shape == (16, 16, 3)
+    assert Image.fromarray(image).getpixel((8, 8)) == (3, 3, 3)
