@@ -1,0 +1,1 @@
+"""Scoring fine-tuned models on the test split, and the promotion gate."""

@@ -1,0 +1,142 @@
+"""Ranks and recall of a search, computed block by block so that the score matrix never stands whole in memory.
+
+Q queries, C candidates, E embedding width, K places.
+"""
+
+import math
+from collections.abc import Sequence
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+Positives = Sequence[NDArray[np.int64]]
+
+# Scores held at once: 4 M float64 are 32 MB.
+BLOCK = 2**22
+
+
+@dataclass(frozen=True)
+class Ranking:
+    """`ranks` [Q]: place of each query's best positive, from 1. `top` [Q, K]: candidates, best first, and their
+    `top_scores` [Q, K]; among equal scores the candidate that comes first is named first."""
+
+    ranks: NDArray[np.int64]
+    top: NDArray[np.int64]
+    top_scores: NDArray[np.float32]
+
+
+def search(
+    queries_QE: NDArray[np.floating], candidates_CE: NDArray[np.floating], positives: Positives, *, top: int = 10,
+    block: int = BLOCK,
+) -> Ranking:  # fmt: skip
+    """Rank all candidates for each query by dot product; `positives[q]` are the candidates that are right for it.
+
+    Products are summed in float64 and compared as float32, so that equal embeddings tie wherever they stand in
+    the matrix, whatever the block size or the number of threads.
+    """
+    places = min(top, len(candidates_CE))
+    ranks_Q = np.zeros(len(queries_QE), np.int64)
+    top_QK = np.zeros((len(queries_QE), places), np.int64)
+    scores_QK = np.zeros((len(queries_QE), places), np.float32)
+    candidates_EC = np.asarray(candidates_CE, np.float64).T
+    rows = max(1, block // max(1, len(candidates_CE)))
+    for start in range(0, len(queries_QE), rows):
+        part = slice(start, start + rows)
+        scores = (np.asarray(queries_QE[part], np.float64) @ candidates_EC).astype(np.float32)
+        ranks_Q[part] = ranks(scores, positives[part])
+        top_QK[part] = best(scores, places)
+        scores_QK[part] = np.take_along_axis(scores, top_QK[part], axis=1)
+    return Ranking(ranks_Q, top_QK, scores_QK)
+
+
+def ranks(scores_QC: NDArray[np.floating], positives: Positives) -> NDArray[np.int64]:
+    """Rank [Q] of each query's best positive: 1 + the number of other candidates that score at least as much.
+
+    Ties count against: a model that gives every candidate the same score is last everywhere. Several positives
+    are one hit: the other positives neither help nor stand in the way.
+    """
+    if len(positives) != len(scores_QC):
+        raise ValueError(f"{len(scores_QC)} queries but {len(positives)} sets of positives")
+    if not np.isfinite(scores_QC).all():
+        raise ValueError("a score is not finite; the embeddings hold NaN or infinity")
+    counts = np.array([len(found) for found in positives], np.int64)
+    if (counts == 0).any():
+        raise ValueError(f"query {int(np.argmin(counts))} has no positive among the candidates")
+    is_positive = np.zeros(scores_QC.shape, bool)
+    if len(counts):
+        is_positive[np.repeat(np.arange(len(counts)), counts), np.concatenate(positives)] = True
+    lowest = np.where(is_positive, scores_QC, -np.inf).max(axis=1, keepdims=True, initial=-np.inf)
+    above: NDArray[np.int64] = ((scores_QC >= lowest) & ~is_positive).sum(axis=1)
+    return above + 1
+
+
+def best(scores_QC: NDArray[np.floating], places: int) -> NDArray[np.int64]:
+    """The `places` best candidates [Q, K] of each query, best first; equal scores in the order of the candidates."""
+    assert 0 < places <= scores_QC.shape[1]
+    found = np.zeros((len(scores_QC), places), np.int64)
+    least_Q = np.partition(scores_QC, -places, axis=1)[:, -places]
+    for row, (scores_C, least) in enumerate(zip(scores_QC, least_Q, strict=True)):
+        candidates = np.flatnonzero(scores_C >= least)
+        found[row] = candidates[np.argsort(-scores_C[candidates], kind="stable")][:places]
+    return found
+
+
+def recall_at(ranks_Q: NDArray[np.int64], k: int) -> float:
+    """Share of queries, 0 to 100, whose best positive is among the first `k`."""
+    return 100.0 * float((ranks_Q <= k).mean())
+
+
+def median_rank(ranks_Q: NDArray[np.int64]) -> float:
+    """The median place of the best positive, from 1."""
+    return float(np.median(ranks_Q))
+
+
+def chance_recall(num_positives: Sequence[int], num_candidates: int, k: int) -> float:
+    """Recall at `k`, 0 to 100, that a random order of the candidates reaches on average.
+
+    For P positives among C candidates it is 1 - C(C - P, k) / C(C, k), averaged over the queries.
+    """
+    total = 0.0
+    for count in num_positives:
+        missed = math.comb(num_candidates - count, k) / math.comb(num_candidates, k) if k <= num_candidates else 0.0
+        total += 1.0 - missed
+    return 100.0 * total / len(num_positives)
+
+
+def chance_median_rank(num_positives: Sequence[int], num_candidates: int) -> float:
+    """The median over queries of the place that a random order gives the best of P positives on average.
+
+    That place among the candidates that are no positives of the query, plus one: 1 + (C - P) / (P + 1).
+    """
+    return float(np.median([1.0 + (num_candidates - count) / (count + 1.0) for count in num_positives]))
+
+
+def positive_sets(query_keys: Sequence[str], candidate_keys: Sequence[str]) -> list[NDArray[np.int64]]:
+    """For each query the candidates whose key equals its own."""
+    places: dict[str, list[int]] = {}
+    for place, key in enumerate(candidate_keys):
+        places.setdefault(key, []).append(place)
+    return [np.array(places.get(key, []), np.int64) for key in query_keys]
+
+
+def ceiling(query_texts: Sequence[str], candidate_texts: Sequence[str], positives: Positives) -> float:
+    """The highest recall at 1, 0 to 100, that any model can reach that sees nothing but the content.
+
+    Equal queries get one and the same answer, and equal candidates tie, which counts against. So each group of
+    equal queries is given the one content that is right for most of them; a content is right for a query only if
+    everything with that content is. Media are told apart by any distinct strings, such as their ids.
+    """
+    copies: dict[str, int] = {}
+    for text in candidate_texts:
+        copies[text] = copies.get(text, 0) + 1
+    votes: dict[str, dict[str, int]] = {}
+    for query, found in zip(query_texts, positives, strict=True):
+        own: dict[str, int] = {}
+        for place in found:
+            own[candidate_texts[place]] = own.get(candidate_texts[place], 0) + 1
+        group = votes.setdefault(query, {})
+        for text, count in own.items():
+            if count == copies[text]:
+                group[text] = group.get(text, 0) + 1
+    return 100.0 * sum(max(group.values(), default=0) for group in votes.values()) / len(query_texts)
