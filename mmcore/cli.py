@@ -170,14 +170,21 @@ def _serve(arguments: argparse.Namespace) -> None:
 
 
 def _monitor(arguments: argparse.Namespace) -> int:
+    return _with_server(_here(), ["-m", "flows.monitor", str(Path(arguments.batch).resolve())])
+
+
+def _schedule(arguments: argparse.Namespace) -> int:
+    return _with_server(_here(), ["-m", "flows.deployments"])
+
+
+def _with_server(workspace: Workspace, words: list[str]) -> int:
+    """Run Python with `words` against the project's Prefect server; returns its exit status."""
     from mmcore import prefect_server
 
-    workspace = _here()
     server = prefect_server.start(workspace)
     prefect_server.wait(server, workspace)
     environment = os.environ | prefect_server.environment(workspace, server.api)
-    flow = [sys.executable, "-m", "flows.monitor", str(Path(arguments.batch).resolve())]
-    return subprocess.run(flow, cwd=workspace.root, env=environment, check=False).returncode
+    return subprocess.run([sys.executable, *words], cwd=workspace.root, env=environment, check=False).returncode
 
 
 def _report(arguments: argparse.Namespace) -> None:
@@ -236,6 +243,7 @@ def _parser() -> argparse.ArgumentParser:
     serve.add_argument("--version", help="instead of the champion")
     monitor = _command(commands, "monitor", _monitor, "compare a batch with the drift reference")
     monitor.add_argument("batch", help="a Parquet file of the store's schema, or a folder of pictures")
+    _command(commands, "schedule", _schedule, "register the nightly and the manual retrain and work through their runs")
     _command(commands, "report", _report, "write artifacts/report/index.html anew")
     init = _command(commands, "init", _init, "write a project of your own")
     init.add_argument("path")

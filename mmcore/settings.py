@@ -158,10 +158,13 @@ class EvaluateSettings:
 
 @dataclass(frozen=True)
 class ReferenceSettings:
-    """`rows`: how many test rows production is compared with."""
+    """`rows`: how many test rows production is compared with. `components`: numbers per embedding that are compared.
+    `splits`: random halvings of the reference by which the thresholds are calibrated."""
 
     __pydantic_config__ = STRICT
     rows: int
+    components: int
+    splits: int
 
 
 @dataclass(frozen=True)

@@ -3,8 +3,8 @@ import torch
 
 from mmcore.data.batches import Batches
 from mmcore.objectives import OBJECTIVES, Mixture, Remembering
-from tests.tiny import AUGMENT, OBJECTIVES as SPECS
-from tests.tiny import corpus, model, processor
+from tests.tiny import AUGMENT, corpus, model, processor
+from tests.tiny import OBJECTIVES as SPECS
 
 REACHES = {
     "contrast_image_text": ("encoders.image", "encoders.text", "projections.image", "projections.text", "logit_scale"),

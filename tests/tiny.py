@@ -26,7 +26,7 @@ MODEL = ModelSettings(
     width=16, heads=2, embed_dim=8, dropout=0.0,
     encoders={
         "text": {"name": "text_transformer", "layers": 1},
-        "image": {"name": "conv_vit", "channels": [8], "layers": 1},
+        "image": {"name": "conv_vit", "patch": 2, "channels": [8], "residuals": 1, "layers": 1},
         "video": {"name": "frames", "layers": 1, "tokens_per_frame": 4},
     },
     fusion=None, decoder={"name": "cross_attention", "layers": 1},

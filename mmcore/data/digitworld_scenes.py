@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mmcore.data import digitworld_objects as objects
 from mmcore.data.digitworld_objects import COLOURS, KINDS, NOISE, SIDE
-from mmcore.data.digitworld_speech import speak, wav
+from mmcore.data.digitworld_speech import RATE, speak, wav
 from mmcore.data.store import Row
 
 SIZES = {"small": 13, "large": 21}
@@ -70,7 +70,7 @@ def describe(rng: np.random.Generator, scene: Scene, told: Scene, split: str) ->
         "captions": [{"text": text, "lang": "en"} for text in captions],
         "speech_text": spoken,
         "qa": ask(rng, told),
-        "meta": meta(len(samples) / 8000),
+        "meta": meta(len(samples) / RATE),
     }
 
 

@@ -78,9 +78,8 @@ def test_data_are_replaced_or_added_to_only_when_asked(source: Path, tmp_path: P
 def test_appending_keeps_what_is_there_and_refuses_what_is_there_already(source: Path, tmp_path: Path) -> None:
     data = tmp_path / "data"
     bring(source, data)
-    listed(
-        pictures(source / "train", "new.png"), {"file_name": "0.png"}, {"file_name": "new.png"}, {"file_name": "gone.png"}
-    )  # fmt: skip
+    pictures(source / "train", "new.png")
+    listed(source / "train", *({"file_name": name} for name in ("0.png", "new.png", "gone.png")))
     for folder in ("val", "test"):
         (source / folder / "metadata.jsonl").write_text("")
     report = bring(source, data, append=True)

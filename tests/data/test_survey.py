@@ -1,7 +1,9 @@
 from pathlib import Path
 
+from mmcore import params
 from mmcore.data.importers import ImportOptions
 from mmcore.data.survey import TASK_COLUMNS, describe_source
+from mmcore.tasks import TASKS
 from tests.data.importers.test_imagefolder import listed, pictures
 
 
@@ -37,12 +39,7 @@ def test_what_looks_wrong_is_said(tmp_path: Path) -> None:
     assert summary.examples[0].thumbnail is None
 
 
-def test_the_tasks_are_those_that_come_with_mmcore() -> None:
-    from mmcore.tasks import TASKS
-
-    options = {"of": "image"}
-    for name in TASK_COLUMNS:
-        task = TASKS[name]
-        wanted = {key: value for key, value in options.items() if key in task.__annotations__}
-        assert set(TASK_COLUMNS[name]) <= {"image", "captions", "video", "summary"}, wanted
-    assert set(TASKS.names()) == set(TASK_COLUMNS)
+def test_the_tasks_need_what_is_said_here() -> None:
+    settings = params.load(Path(__file__).parents[2] / "params.yaml")
+    needs = {name: tuple(TASKS.build(section.task).needs) for name, section in settings.finetune.items()}
+    assert needs == TASK_COLUMNS

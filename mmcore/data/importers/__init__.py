@@ -43,6 +43,12 @@ class Refused:
     split: str | None = None
 
 
+def refuse(id: str, problem: str, detail: str, split: str | None) -> Refused:
+    """A `Refused` whose texts can be written whatever characters the source uses."""
+    safe_id, safe_detail = (one.encode("utf-8", "backslashreplace").decode() for one in (id, detail))
+    return Refused(safe_id, problem, safe_detail, split)
+
+
 Sample = dict[str, Any]
 
 

@@ -1,6 +1,7 @@
 """Which field of a source becomes which column of the store: the same rules for every format that has fields."""
 
 import json
+import math
 from typing import Any
 
 from mmcore.data.importers import ImportOptions, Sample
@@ -59,7 +60,8 @@ class Fields:
         """The columns of one line, without media; ValueError if a value is of the wrong type."""
         self._unseen -= values.keys()
         self._names |= values.keys()
-        rest = dict(values)
+        # Tables write "nothing" as a number that is none.
+        rest = {name: value for name, value in values.items() if not isinstance(value, float) or math.isfinite(value)}
         for name in self.media.values():
             rest.pop(name, None)
         found: Sample = {"captions": [], "qa": _questions(rest)}
@@ -69,10 +71,8 @@ class Fields:
                 if rest.get(name) is not None:
                     found[column] = _convert(column, name, rest.pop(name), lang)
                     break
-        found["meta"] = json.dumps(
-            {name: value for name, value in rest.items() if value is not None},
-            ensure_ascii=False, allow_nan=False, default=str,
-        )  # fmt: skip
+        kept = {name: value for name, value in rest.items() if value is not None}
+        found["meta"] = text("meta", json.dumps(kept, ensure_ascii=False, allow_nan=False, default=str))
         return found
 
 
@@ -84,16 +84,16 @@ def _convert(column: str, name: str, value: Any, lang: str | None) -> Any:
     if column == "qa":
         return [_question(pair) for pair in _list(name, value)]
     assert column in _TEXTS
-    return _text(name, str(value) if isinstance(value, int) else value)
+    return text(name, str(value) if isinstance(value, int) else value)
 
 
 def _captions(name: str, value: Any, lang: str | None) -> list[Sample]:
     captions = []
     for one in [value] if isinstance(value, str) else _list(name, value):
         if isinstance(one, dict):
-            captions.append({"text": _text(name, one.get("text")), "lang": one.get("lang") or lang})
+            captions.append({"text": text(name, one.get("text")), "lang": one.get("lang") or lang})
         elif one is not None:
-            captions.append({"text": _text(name, one), "lang": lang})
+            captions.append({"text": text(name, one), "lang": lang})
     return captions
 
 
@@ -102,7 +102,7 @@ def _labels(name: str, value: Any) -> dict[str, str]:
     labels = {}
     for key, one in named.items():
         if isinstance(one, bool | int | float | str):
-            labels[str(key)] = _text(name, str(one))
+            labels[text(name, str(key))] = text(name, str(one))
         elif one is not None:
             raise ValueError(f"the label '{key}' is neither text nor a number")
     return labels
@@ -120,8 +120,8 @@ def _questions(rest: dict[str, Any]) -> list[Sample]:
 def _question(pair: Any) -> Sample:
     if not isinstance(pair, dict):
         raise ValueError("qa must be a list of {question, answers}")
-    answers = [_text("answers", answer) for answer in _list("answers", pair.get("answers", []))]
-    return {"question": _text("question", pair.get("question")), "answers": answers}
+    answers = [text("answers", answer) for answer in _list("answers", pair.get("answers", []))]
+    return {"question": text("question", pair.get("question")), "answers": answers}
 
 
 def _list(name: str, value: Any) -> list[Any]:
@@ -130,7 +130,8 @@ def _list(name: str, value: Any) -> list[Any]:
     return value
 
 
-def _text(name: str, value: Any) -> str:
+def text(name: str, value: Any) -> str:
+    """The value of a field, which must be text that can be written as UTF-8."""
     if not isinstance(value, str):
         raise ValueError(f"the field '{name}' holds {type(value).__name__} where text is needed")
     try:

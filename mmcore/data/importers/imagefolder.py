@@ -13,8 +13,8 @@ from typing import Any
 
 import pyarrow.parquet as pq
 
-from mmcore.data.importers import SPLIT_FOLDERS, ImportOptions, Refused, RefusedPath, Sample, safe_file
-from mmcore.data.importers._fields import Fields
+from mmcore.data.importers import SPLIT_FOLDERS, ImportOptions, Refused, RefusedPath, Sample, refuse, safe_file
+from mmcore.data.importers._fields import Fields, text
 
 LISTS = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 PICTURES = (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff")
@@ -139,12 +139,12 @@ def _json_lines(path: Path) -> Iterator[_Line]:
     with open(path, "rb") as file:
         for number, line in enumerate(file, 1):
             place = f"{path.name}:{number}"
-            text = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
-            if not text:
+            content = line.removeprefix(b"\xef\xbb\xbf").strip() if number == 1 else line.strip()
+            if not content:
                 continue
             try:
                 # NaN is no JSON; where a tool wrote it all the same it means that there is nothing.
-                values = json.loads(text.decode("utf-8"), parse_constant=lambda _: None)
+                values = json.loads(content.decode("utf-8"), parse_constant=lambda _: None)
             except (ValueError, RecursionError) as error:
                 yield _Line(place, None, f"no JSON: {error}")
                 continue
@@ -155,6 +155,7 @@ def _csv_lines(path: Path) -> Iterator[_Line]:
     csv.field_size_limit(16 << 20)
     with open(path, encoding="utf-8-sig", newline="", errors="surrogateescape") as file:
         rows = csv.DictReader(file)
+        num_fields = len(rows.fieldnames or ())
         while True:
             place = f"{path.name}:{rows.line_num + 1}"
             try:
@@ -165,7 +166,7 @@ def _csv_lines(path: Path) -> Iterator[_Line]:
                 yield _Line(place, None, str(error))
                 continue
             if None in values or None in values.values():
-                yield _Line(place, None, f"it has not the {len(rows.fieldnames or ())} fields of the first line")
+                yield _Line(place, None, f"it has not the {num_fields} fields of the first line")
             else:
                 yield _Line(place, {name: value if value != "" else None for name, value in values.items()})
 
@@ -203,11 +204,12 @@ def _samples(source: Path, section: _Section, lines: Iterator[_Line], fields: Fi
 
 def _sample(source: Path, section: _Section, line: _Line, fields: Fields) -> Sample | Refused:
     beside = section.folder.relative_to(source)
+    place = (beside / line.place).as_posix()
     if line.values is None:
-        return Refused((beside / line.place).as_posix(), "bad_manifest_line", line.reason, section.split)
+        return refuse(place, "bad_manifest_line", line.reason, section.split)
     name = line.values.get("file_name")
     if not isinstance(name, str):
-        return Refused((beside / line.place).as_posix(), "bad_manifest_line", "it has no file_name", section.split)
+        return refuse(place, "bad_manifest_line", "it has no file_name", section.split)
     identity = (beside / name).as_posix()
     # A list for all splits names them in its paths.
     split = section.split or SPLIT_FOLDERS.get(name.split("/")[0].lower() if "/" in name else "")
@@ -217,11 +219,11 @@ def _sample(source: Path, section: _Section, line: _Line, fields: Fields) -> Sam
             for column, field in fields.media.items()
             if line.values.get(field) is not None
         }
-        return {"id": identity, **fields.columns(line.values), **media, "split": split}
+        return {"id": text("file_name", identity), **fields.columns(line.values), **media, "split": split}
     except RefusedPath as error:
-        return Refused(identity, error.problem, str(error), split)
+        return refuse(identity, error.problem, str(error), split)
     except ValueError as error:
-        return Refused(identity, "bad_manifest_line", f"{line.place}: {error}", split)
+        return refuse(identity, "bad_manifest_line", f"{line.place}: {error}", split)
 
 
 def _limited(samples: Iterator[Sample | Refused], limit: int | None) -> Iterator[Sample | Refused]:

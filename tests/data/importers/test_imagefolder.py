@@ -1,4 +1,5 @@
 import json
+import os
 from pathlib import Path
 
 import pyarrow as pa
@@ -111,6 +112,13 @@ def test_broken_bytes_in_a_list_cost_one_line(tmp_path: Path) -> None:
     (tmp_path / "metadata.jsonl").write_bytes(b'{"file_name": "\xff.png"}\n{"file_name": "a.png"}\n')
     samples, refused = read(tmp_path)
     assert (len(samples), [one.problem for one in refused]) == (1, ["bad_manifest_line"])
+
+
+def test_a_file_name_that_is_no_unicode_is_refused_and_can_be_written_down(tmp_path: Path) -> None:
+    (tmp_path / os.fsdecode(b"\xff.png")).write_bytes(picture(1))
+    (refused,) = read(tmp_path)[1]
+    assert (refused.id, refused.problem) == ("\\udcff.png", "bad_manifest_line")
+    assert refused.detail.encode()
 
 
 def test_a_csv_line_with_too_few_or_too_many_fields_is_refused(tmp_path: Path) -> None:

@@ -55,5 +55,5 @@ def test_every_format_keeps_the_contract() -> None:
     assert {"digitworld", "imagefolder"} <= set(IMPORTERS.names())
     for name in IMPORTERS.names():
         assert all(callable(getattr(IMPORTERS[name](), method)) for method in ("read", "fields", "doubts"))
-    with pytest.raises(LookupError, match="choose one of: .*imagefolder"):
+    with pytest.raises(LookupError, match=r"choose one of: .*imagefolder"):
         IMPORTERS["imagefolders"]

@@ -1,0 +1,1 @@
+"""The model: an encoder per modality, a shared embedding space and a text decoder."""

@@ -1,0 +1,150 @@
+"""The model: encoders by modality, one shared space, one decoder, and how it is saved.
+
+Shapes: B batch, T tokens, D width, E shared space, V vocabulary. An input is `(values, mask)`: images uint8
+[B, S, S, 3], clips uint8 [B, F, S, S, 3], texts int64 [B, T]; the mask says which rows [B], for texts which tokens
+[B, T], are there. A plain module: transformers' base class takes six seconds to import, in every process.
+"""
+
+import dataclasses
+import math
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
+import torch
+from safetensors.torch import load_file, save_file
+from torch import Tensor, nn
+
+from mmcore.data.modalities.text import BOS, EOS
+from mmcore.models.decoder import DECODERS
+from mmcore.models.encoders import ENCODERS
+from mmcore.models.heads import Projection, Words
+from mmcore.models.layers import initialise
+from mmcore.models.processor import Processor
+from mmcore.settings import ModelSettings, PrepareSettings
+from mmcore.workspace import read_json, write_json
+
+MODEL_TYPE = "mmcore_multimodal"
+Input = tuple[Tensor, Tensor]
+
+
+class MultimodalModel(nn.Module):
+    """Encodes each modality, embeds it in the shared space and writes text about any set of them.
+
+    Clips' transcripts and captions go through the same text encoder: the input `transcript` is a text.
+    """
+
+    def __init__(self, settings: ModelSettings, processor: Processor) -> None:
+        super().__init__()
+        if settings.fusion is not None:
+            raise ValueError(f"model.fusion is {settings.fusion}; only null (tokens side by side) is known so far")
+        self.settings, self.processor = settings, processor
+        given: dict[str, Any] = {
+            "width": settings.width, "heads": settings.heads, "dropout": settings.dropout,
+            "prepare": processor.prepare, "vocabulary": processor.vocabulary, "context": processor.prepare.context,
+        }  # fmt: skip
+        self.encoders = nn.ModuleDict()
+        # Images first, since clips look through the image encoder, whatever the order in the file.
+        for modality in sorted(settings.encoders, key=lambda name: (name != "image", name)):
+            given["image"] = self.encoders["image"] if modality != "image" and "image" in settings.encoders else None
+            self.encoders[modality] = ENCODERS.build(settings.encoders[modality], **given)
+        self.projections = nn.ModuleDict(
+            {modality: Projection(settings.width, settings.heads, settings.embed_dim) for modality in self.encoders}
+        )
+        self.kinds = nn.ParameterDict({kind: torch.zeros(settings.width) for kind in (*self.encoders, "transcript")})
+        self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
+        self.words = Words(settings.width, processor.vocabulary) if "text" in self.encoders else None
+        self.decoder = None if settings.decoder is None else DECODERS.build(settings.decoder, **given)
+        initialise(self)
+
+    @property
+    def device(self) -> torch.device:
+        return self.logit_scale.device
+
+    def encode(self, modality: str, values: Tensor, mask: Tensor) -> Input:
+        """Tokens [B, T, D] and their mask [B, T]."""
+        tokens_BTD, mask_BT = self._encoder(modality)(values, mask)
+        return tokens_BTD, mask_BT
+
+    def project(self, modality: str, tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        """Encoded tokens to vectors [B, E] of length 1 in the shared space."""
+        return self.projections[_encoded_as(modality)](tokens_BTD, mask_BT)  # type: ignore[no-any-return]
+
+    def embed(self, modality: str, values: Tensor, mask: Tensor) -> Tensor:
+        """Vectors [B, E] of length 1 in the shared space; zeros where the modality is absent."""
+        return self.project(modality, *self.encode(modality, values, mask))
+
+    def fuse(self, encoded: Mapping[str, Input]) -> Input:
+        """Tokens of several modalities side by side, each with the mark of its kind; absent ones are masked."""
+        tokens = [tokens_BTD + self.kinds[kind] for kind, (tokens_BTD, _) in encoded.items()]
+        return torch.cat(tokens, dim=1), torch.cat([mask_BT for _, mask_BT in encoded.values()], dim=1)
+
+    def write(self, ids_BT: Tensor, encoded: Mapping[str, Input]) -> Tensor:
+        """Logits [B, T, V] of the token after each of `ids`, given encoded inputs."""
+        return self._decoder()(ids_BT, *self.fuse(encoded))  # type: ignore[no-any-return]
+
+    def fill(self, tokens_BTD: Tensor) -> Tensor:
+        """Logits [B, T, V] of the word at each token of an encoded text (masked language modelling)."""
+        assert self.words is not None
+        return self.words(tokens_BTD, self._encoder("text").embedding)  # type: ignore[no-any-return]
+
+    def scale(self) -> Tensor:
+        """The factor on cosine similarities under the contrastive loss, at most 100."""
+        return self.logit_scale.clamp(max=math.log(100)).exp()
+
+    @torch.inference_mode()
+    def generate(self, inputs: Mapping[str, Input], *, tokens: int | None = None) -> list[str]:
+        """One text per row about the inputs, `{modality: (values, mask)}`, by greedy choice; deterministic."""
+        encoded = {kind: self.encode(kind, *pair) for kind, pair in inputs.items()}
+        longest = tokens or self.processor.prepare.context
+        ids_BT = self._decoder().generate(*self.fuse(encoded), first=BOS, last=EOS, tokens=longest)
+        return self.processor.decode(ids_BT)
+
+    def save(self, folder: Path) -> None:
+        """Write `config.json`, `model.safetensors` and `tokenizer.json` into an existing folder."""
+        config = {
+            "architectures": [type(self).__name__],
+            "model_type": MODEL_TYPE,
+            "model": dataclasses.asdict(self.settings),
+            "prepare": dataclasses.asdict(self.processor.prepare),
+        }
+        write_json(folder / "config.json", config)
+        weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
+        save_file(weights, folder / "model.safetensors", metadata={"format": "pt"})
+        self.processor.tokenizer.save(str(folder / "tokenizer.json"))
+
+    @classmethod
+    def load(cls, folder: Path, device: torch.device | None = None) -> "MultimodalModel":
+        """The model saved in `folder`, in evaluation mode; ValueError if its weights do not fit its config."""
+        config = read_json(folder / "config.json")
+        if config.get("model_type") != MODEL_TYPE:
+            raise ValueError(f"{folder / 'config.json'} is no {MODEL_TYPE} but '{config.get('model_type')}'")
+        processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
+        model = cls(ModelSettings(**config["model"]), processor)
+        model.restore(load_file(folder / "model.safetensors"), str(folder))
+        return model.to(device or torch.device("cpu")).eval()
+
+    def restore(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """Take over `weights`; ValueError naming `source` and the first weight that is missing, extra or misshapen."""
+        own = self.state_dict()
+        for name in sorted(set(own) ^ set(weights)):
+            raise ValueError(f"{source}: weight '{name}' is {'missing' if name in own else 'not part of the model'}")
+        for name, tensor in weights.items():
+            if tensor.shape != own[name].shape:
+                raise ValueError(f"{source}: weight '{name}' is {list(tensor.shape)}, not {list(own[name].shape)}")
+        self.load_state_dict(dict(weights))
+
+    def _encoder(self, modality: str) -> Any:
+        name = _encoded_as(modality)
+        if name not in self.encoders:
+            raise LookupError(f"the model has no encoder for '{name}'; it has: {', '.join(self.encoders)}")
+        return self.encoders[name]
+
+    def _decoder(self) -> Any:
+        if self.decoder is None:
+            raise LookupError("the model has no text decoder; set model.decoder")
+        return self.decoder
+
+
+def _encoded_as(modality: str) -> str:
+    return "text" if modality == "transcript" else modality

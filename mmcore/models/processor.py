@@ -1,0 +1,63 @@
+"""What turns texts and media into a model's input: a tokenizer and the prepare settings it was made with."""
+
+from collections.abc import Sequence
+from dataclasses import dataclass
+from pathlib import Path
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer
+from torch import Tensor
+
+from mmcore.data.modalities.text import BOS, EOS, PAD, SPECIALS
+from mmcore.settings import PrepareSettings
+
+
+@dataclass(frozen=True)
+class Processor:
+    """Tokenizer and prepare settings, saved in the model's folder."""
+
+    tokenizer: Tokenizer
+    prepare: PrepareSettings
+
+    @classmethod
+    def load(cls, folder: Path, prepare: PrepareSettings) -> "Processor":
+        """The processor with the `tokenizer.json` of `folder`; ValueError if its special tokens are not ours."""
+        path = folder / "tokenizer.json"
+        if not path.is_file():
+            raise FileNotFoundError(f"{path} is missing; run the stage prepare first")
+        tokenizer = Tokenizer.from_file(str(path))
+        if [tokenizer.token_to_id(token) for token in SPECIALS] != list(range(len(SPECIALS))):
+            raise ValueError(f"{path} must have {', '.join(SPECIALS)} as its first tokens, in this order")
+        return cls(tokenizer, prepare)
+
+    @property
+    def vocabulary(self) -> int:
+        return int(self.tokenizer.get_vocab_size())
+
+    def encode(self, texts: Sequence[str], *, context: int | None = None) -> list[list[int]]:
+        """Token ids of each text between [BOS] and [EOS], cut to `context` tokens (default: that of captions)."""
+        longest = (context or self.prepare.context) - 2
+        found = self.tokenizer.encode_batch(list(texts), add_special_tokens=False)
+        return [[BOS, *encoding.ids[:longest], EOS] for encoding in found]
+
+    def texts(self, texts: Sequence[str], *, context: int | None = None) -> tuple[Tensor, Tensor]:
+        """Ids int64 [B, T] and mask [B, T], padded to the longest text."""
+        return self.pad(self.encode(texts, context=context))
+
+    def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]:
+        """Rows of ids of any length as ids int64 [B, T] and mask [B, T]; an empty row is masked throughout."""
+        lengths = np.array([len(row) for row in rows], dtype=np.int64)
+        mask_BT = np.arange(max(int(lengths.max(initial=0)), 1))[None, :] < lengths[:, None]
+        ids_BT = np.full(mask_BT.shape, PAD, dtype=np.int64)
+        ids_BT[mask_BT] = [token for row in rows for token in row]
+        return torch.from_numpy(ids_BT), torch.from_numpy(mask_BT)
+
+    def decode(self, ids_BT: Tensor) -> list[str]:
+        """The texts that rows of ids stand for, up to the first [EOS] and without special tokens."""
+        rows = []
+        for row in ids_BT.tolist():
+            end = row.index(EOS) if EOS in row else len(row)
+            rows.append(row[:end])
+        return [str(text).strip() for text in self.tokenizer.decode_batch(rows, skip_special_tokens=True)]
+

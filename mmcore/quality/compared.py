@@ -1,0 +1,42 @@
+"""The numbers by which production is compared with the reference: one row of floats per sample, null where it has none.
+
+A number of a text is kept apart for samples with a clip (`clip_caption_words`): what is said of clips and of pictures
+are two populations, and a batch need not mix them as the test set does. Which modalities a batch holds is no drift;
+each column is compared over the samples that have it.
+"""
+
+import re
+from collections.abc import Collection, Mapping
+from typing import Any
+
+from mmcore.data import store
+from mmcore.quality import probe
+
+MEDIA_COLUMNS = tuple(name for name in probe.DESCRIBED if name.startswith(tuple(f"{media}_" for media in store.MEDIA)))
+SIZE_COLUMNS = ("image_width", "image_height", "video_width", "video_height")
+# Scripts without blanks between words: each character counts as one.
+_WORD = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
+
+
+def words(text: str) -> list[str]:
+    """The words of a text, lower case, without punctuation; Chinese and Japanese by the character."""
+    return _WORD.findall(text.lower())
+
+
+def compared(
+    facts: Mapping[str, Any], texts: Mapping[str, str], known: Collection[str], point: Mapping[str, float]
+) -> dict[str, float]:
+    """The numbers of one sample: of its profile row, its texts (`probe.texts_of`) and the coordinates of its
+    embeddings (`components`).
+
+    `known`: the words of the training texts; `<text>_unknown` is the share of words that are none of them.
+    """
+    numbers: dict[str, Any] = {name: facts.get(name) for name in (*MEDIA_COLUMNS, *SIZE_COLUMNS)}
+    numbers |= {f"{media}_readable": facts.get(f"{media}_ok") for media in store.MEDIA}
+    kind = "clip_" if facts["has_video"] else ""
+    for name, text in texts.items():
+        found = words(text)
+        numbers |= {f"{kind}{column}": facts[column] for column in probe.DESCRIBED if column.startswith(f"{name}_")}
+        numbers[f"{kind}{name}_unknown"] = sum(word not in known for word in found) / len(found) if found else 0.0
+    numbers |= point
+    return {name: probe.rounded(float(value)) for name, value in numbers.items() if value is not None}

@@ -1,0 +1,69 @@
+"""The embeddings of a batch, by the model whose embeddings of the test split are in the drift reference."""
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import torch
+from numpy.typing import NDArray
+
+from mmcore.data.modalities import MODALITIES
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.quality import components, probe
+from mmcore.quality.batch import limits_of, read_batch
+from mmcore.quality.reference import CALIBRATION
+from mmcore.workspace import hash_file, read_json
+
+BATCH_SIZE = 64
+
+
+@torch.inference_mode()
+def embed_batch(batch: Path, reference: Path, model: Path) -> components.Embeddings:
+    """Per modality the places of the batch's samples that have one, and float32 [N, E]; of texts the first captions.
+
+    Empty where the reference holds no embeddings. ValueError if `model` is not the one that made them.
+    """
+    made_by = read_json(reference / CALIBRATION)["embeddings_of"]
+    if made_by is None:
+        return {}
+    if hash_file(model / "model.safetensors") != made_by:
+        raise ValueError(f"{model} is not the model of the drift reference; run the stage reference again")
+    network = MultimodalModel.load(model)
+    values = _values(batch, reference, network, components.modalities(reference))
+    return {modality: (places, _embed(network, modality, items)) for modality, (places, items) in values.items()}
+
+
+def _values(
+    batch: Path, reference: Path, network: MultimodalModel, wanted: list[str]
+) -> dict[str, tuple[list[int], list[Any]]]:
+    """Per modality that the batch has, the places and the decoded media or the texts; unreadable media are left out."""
+    limits = limits_of(reference)
+    found: dict[str, tuple[list[int], list[Any]]] = {}
+    for place, row in enumerate(read_batch(batch)):
+        for modality in wanted:
+            item: Any = None
+            if modality == "text":
+                item = None if row["video"] is not None else probe.texts_of(row).get("caption")
+            elif row[modality] is not None:
+                reader = MODALITIES[modality]()
+                try:
+                    item = reader.transform(reader.decode(row[modality], limits), network.processor.prepare)
+                except ValueError:
+                    continue  # counted by the column `<modality>_readable`
+            if item is not None:
+                places, items = found.setdefault(modality, ([], []))
+                places.append(place)
+                items.append(item)
+    return found
+
+
+def _embed(network: MultimodalModel, modality: str, items: list[Any]) -> NDArray[np.float32]:
+    parts = []
+    for start in range(0, len(items), BATCH_SIZE):
+        chosen = items[start : start + BATCH_SIZE]
+        if modality == "text":
+            values, mask = network.processor.texts(chosen)
+        else:
+            values, mask = torch.from_numpy(np.stack(chosen)), torch.ones(len(chosen), dtype=torch.bool)
+        parts.append(network.embed(modality, values, mask).float().numpy())
+    return np.concatenate(parts)

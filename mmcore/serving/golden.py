@@ -1,0 +1,158 @@
+"""The golden requests: test media and texts with what the offline evaluation said about them.
+
+The packaged Bento has to say the same. They are made of the evaluation's own files and of the store's raw media, no
+model is run, so a fault anywhere between the prepared arrays and the served answer shows.
+"""
+
+import hashlib
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+import pyarrow.compute as pc
+import pyarrow.parquet as pq
+
+from mmcore.data.store import read_rows, read_table
+from mmcore.settings import Settings
+from mmcore.workspace import write_json
+
+TOLERANCE = 1e-4
+# Scores nearer than this may change places between two batch sizes: of such a pair only one is asked about.
+RESOLUTION = 1e-5
+MAX_REQUEST_BYTES = 8_000_000
+MEDIA = pa.schema([("key", pa.string()), ("kind", pa.string()), ("content", pa.binary())])
+VECTORS = pa.schema([("key", pa.string()), ("vector", pa.list_(pa.float32()))])
+
+Row = dict[str, Any]
+
+
+def write_golden(output: Path, *, data: Path, validated: Path, evaluation: Path, settings: Settings) -> None:
+    """Fill the existing, empty folder `output`: `requests.json` (`{"tolerance", "tasks": {task: [request]}}`),
+    `media.parquet` (the files they send, by content hash) and `vectors.parquet` (expected embeddings).
+
+    `release.golden` requests for each task, spread over the test split.
+    """
+    samples = _Samples(data, validated)
+    requests: dict[str, list[Row]] = {}
+    for task in settings.tasks:
+        if task in MAKERS:
+            rows = read_table(evaluation / "predictions" / f"{task}.parquet").to_pylist()
+            of = settings.finetune[task].task.get("of", "video")
+            requests[task] = MAKERS[task](rows, of, samples, settings.release.golden)
+    write_json(output / "requests.json", {"tolerance": TOLERANCE, "tasks": requests})
+    pq.write_table(samples.media(), output / "media.parquet", compression="none")
+    pq.write_table(_vectors(requests, evaluation), output / "vectors.parquet", compression="zstd")
+
+
+class _Samples:
+    """The raw media of the test samples that are asked for, each file once."""
+
+    def __init__(self, data: Path, validated: Path) -> None:
+        self._data = data
+        table = read_table(validated / "accepted.parquet")
+        rows = table.filter(pc.equal(table["split"], "test")).to_pylist()
+        self._places = {row["id"]: (row["shard"], row["row"]) for row in rows}
+        self._rows: dict[str, Row] = {}
+        self._kinds: dict[tuple[str, str], str] = {}
+        self.contents: dict[str, tuple[str, bytes]] = {}
+
+    def read(self, ids: Sequence[str], kind: str) -> None:
+        """Read the media `kind` and the transcript of these samples."""
+        for identity in sorted(set(ids) - {known for known, of in self._kinds if of == kind}):
+            shard, number = self._places[identity]
+            row = read_rows(self._data / shard, [kind, "transcript"], start=number, stop=number + 1)[0]
+            key = hashlib.sha256(row[kind]).hexdigest()
+            self.contents[key] = (kind, row[kind])
+            self._kinds[identity, kind] = key
+            self._rows[identity] = row
+
+    def key(self, identity: str, kind: str) -> str:
+        return self._kinds[identity, kind]
+
+    def size(self, identity: str, kind: str) -> int:
+        return len(self.contents[self.key(identity, kind)][1])
+
+    def transcript(self, identity: str) -> str | None:
+        found: str | None = self._rows[identity]["transcript"]
+        return found or None
+
+    def media(self) -> pa.Table:
+        contents = sorted(self.contents.items())
+        rows = [{"key": key, "kind": kind, "content": content} for key, (kind, content) in contents]
+        return pa.Table.from_pylist(rows, MEDIA)
+
+
+def _captioning(rows: list[Row], of: str, samples: _Samples, count: int) -> list[Row]:
+    chosen = _spread(rows, count)
+    samples.read([row["input_id"] for row in chosen], of)
+    return [
+        {"id": row["id"], "kind": of, "media": samples.key(row["input_id"], of), "prediction": row["prediction"]}
+        for row in chosen
+    ]
+
+
+def _summarisation(rows: list[Row], of: str, samples: _Samples, count: int) -> list[Row]:
+    asked = _captioning(rows, of, samples, count)
+    return [{**request, "transcript": samples.transcript(request["id"])} for request in asked]
+
+
+def _retrieval(rows: list[Row], of: str, samples: _Samples, count: int) -> list[Row]:
+    """For texts, their best media with the order and the scores that the evaluation gave them."""
+    chosen = _spread([row for row in rows if row["direction"] == f"text_to_{of}"], count)
+    samples.read([identity for row in chosen for identity in row["top"]], of)
+    requests = []
+    for row in chosen:
+        sent: dict[str, float] = {}
+        names: dict[str, str] = {}
+        size, last = 0, float("inf")
+        for identity, score in zip(row["top"], row["top_scores"], strict=True):
+            key = samples.key(identity, of)
+            size += samples.size(identity, of)
+            if last - score > RESOLUTION and key not in sent and (len(sent) < 2 or size < MAX_REQUEST_BYTES):
+                sent[key], names[key] = score, identity
+                last = score
+        # Sent in the order of their hashes, so that answering in the order of arrival is wrong.
+        keys = sorted(sent)
+        requests.append(
+            {
+                "id": row["id"],
+                "kind": of,
+                "text": row["query"],
+                "text_id": f"{row['input_id']}#0",
+                "media": keys,
+                "ids": [names[key] for key in keys],
+                "order": sorted(range(len(keys)), key=lambda place: -sent[keys[place]]),
+                "scores": [sent[key] for key in keys],
+            }
+        )
+    return requests
+
+
+MAKERS = {"retrieval": _retrieval, "captioning": _captioning, "summarisation": _summarisation}
+
+
+def _vectors(requests: Mapping[str, list[Row]], evaluation: Path) -> pa.Table:
+    """The offline embeddings of the texts and media of retrieval requests, by text and by content hash."""
+    found: dict[str, Any] = {}
+    asked = requests.get("retrieval", [])
+    if asked:
+        texts, media = (_embeddings(evaluation, "retrieval", name) for name in ("text", asked[0]["kind"]))
+        for request in asked:
+            found[request["text"]] = texts[request["text_id"]]
+            found |= {key: media[name] for key, name in zip(request["media"], request["ids"], strict=True)}
+    rows = [{"key": key, "vector": vector.tolist()} for key, vector in sorted(found.items())]
+    return pa.Table.from_pylist(rows, VECTORS)
+
+
+def _embeddings(evaluation: Path, task: str, name: str) -> dict[str, Any]:
+    stem = evaluation / "embeddings" / f"{task}.{name}"
+    ids = read_table(Path(f"{stem}.parquet"))["id"].to_pylist()
+    return dict(zip(ids, np.load(f"{stem}.npy"), strict=True))
+
+
+def _spread(rows: list[Row], count: int) -> list[Row]:
+    """At most `count` rows, evenly over all."""
+    places = np.linspace(0, len(rows) - 1, min(count, len(rows))).round().astype(int)
+    return [rows[place] for place in places]

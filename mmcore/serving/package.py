@@ -1,0 +1,164 @@
+"""Makes a Bento of the task models: code, weights and pinned requirements, built by BentoML outside the checkout."""
+
+import contextlib
+import dataclasses
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+import tempfile
+from collections.abc import Iterator, Sequence
+from pathlib import Path
+from typing import Any
+
+import mmcore
+from mmcore.fingerprint import fingerprint
+from mmcore.serving import weights
+from mmcore.serving.identity import code_files, digest, versions
+from mmcore.settings import ServeSettings
+from mmcore.workspace import hash_file, read_json, sync_folder, write_json
+
+ENTRY = "mmcore.serving.bento"
+# Found by name when a model is loaded, so that no import statement leads to them.
+FOLDERS = ("mmcore.data.modalities", "mmcore.models.encoders", "mmcore.serving.predictor")
+BUILD_SECONDS = 300
+
+
+def package(
+    tasks_folder: Path,
+    tasks: Sequence[str],
+    *,
+    name: str,
+    version: str,
+    model_hash: str,
+    bentofile: Path,
+    requirements: Path,
+    store: Path,
+    serve: ServeSettings,
+) -> str:
+    """Build the Bento `name:version` of the models `tasks_folder/<task>` into the Bento store; returns its tag.
+
+    A Bento of that tag with equal content is left as it is, one with other content is replaced. `model_hash` is what
+    the release is known by; `GET /identity` gives it back beside the hashes of what is loaded.
+    """
+    tag, store = f"{name.lower()}:{version}", store.resolve()
+    # The context lies outside the store: BentoML reads nothing below a hidden folder, and a project's store is in one.
+    with _folder(store, ".build-") as home, _folder(Path(tempfile.gettempdir()), f"mmcore-{_short(store)}-") as context:
+        known_as = {"name": name, "version": version, "tasks": list(tasks), "model_hash": model_hash}
+        identity = known_as | _assemble(context, tasks_folder, tasks, serve)
+        shutil.copyfile(bentofile, context / "bentofile.yaml")
+        shutil.copyfile(requirements, context / "requirements.txt")
+        identity["content_hash"] = digest(_files(context))
+        write_json(context / "release" / "identity.json", identity)
+        there = bento_path(store, tag)
+        if not _intact(there, identity):
+            built = _build(context, home, tag)
+            shutil.rmtree(there, ignore_errors=True)
+            there.parent.mkdir(parents=True, exist_ok=True)
+            os.replace(built, there)
+            sync_folder(there.parent)
+    return tag
+
+
+def export(tag: str, store: Path, path: Path) -> Path:
+    """Write the Bento as one archive that `bentoml import` reads; returns its path."""
+    target = path.resolve()
+    target.parent.mkdir(parents=True, exist_ok=True)
+    # The path must be absolute: BentoML takes a relative one from the root of the file system.
+    _bentoml(["export", tag, str(target)], store.resolve(), store)
+    return target
+
+
+def bento_path(store: Path, tag: str) -> Path:
+    """The folder of a Bento in the store, whether it is there or not."""
+    name, _, version = tag.partition(":")
+    return store / "bentos" / name / version
+
+
+def code_hash() -> str:
+    """The hash of the code that a Bento made by this mmcore holds."""
+    package_folder = Path(str(mmcore.__file__)).parent
+    return digest({path.relative_to(package_folder).as_posix(): hash_file(path) for path in _code()})
+
+
+def _code() -> list[Path]:
+    """The files of mmcore that the service can import, and its pages."""
+    folder = Path(str(mmcore.__file__)).parent
+    roots = [ENTRY]
+    for name in FOLDERS:
+        place = folder.parent.joinpath(*name.split("."))
+        roots += [f"{name}.{path.stem}" for path in sorted(place.glob("*.py"))] if place.is_dir() else [name]
+    reached: Any = fingerprint(roots)["modules"]
+    files = [folder / "serving" / "page" / page for page in ("index.html", "docs.html")]
+    for module in reached:
+        base = folder.parent.joinpath(*module.split("."))
+        files.append(base / "__init__.py" if base.is_dir() else base.with_suffix(".py"))
+    return sorted(set(files))
+
+
+def _assemble(context: Path, tasks_folder: Path, tasks: Sequence[str], serve: ServeSettings) -> dict[str, Any]:
+    """Fill the folder with code and models; returns what they are, by content."""
+    folder = Path(str(mmcore.__file__)).parent
+    for path in _code():
+        target = context / "mmcore" / path.relative_to(folder)
+        target.parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, target)
+    release = context / "release"
+    release.mkdir()
+    weights_hash = weights.store(tasks_folder, tasks, release)
+    write_json(release / "serve.json", dataclasses.asdict(serve))
+    return {
+        "weights_hash": weights_hash,
+        "code_hash": digest(code_files(context / "mmcore")),
+        "versions": versions(),
+        "files": _files(context),
+    }
+
+
+def _files(folder: Path) -> dict[str, str]:
+    paths = sorted(path for path in folder.rglob("*") if path.is_file())
+    return {path.relative_to(folder).as_posix(): hash_file(path) for path in paths}
+
+
+def _intact(bento: Path, identity: dict[str, Any]) -> bool:
+    """Whether the Bento is there with that very content, each file of it unharmed."""
+    source = bento / "src"
+    if not (source / "release" / "identity.json").is_file():
+        return False
+    files: dict[str, str] = identity["files"]
+    return bool(read_json(source / "release" / "identity.json") == identity) and all(
+        (source / name).is_file() and hash_file(source / name) == wanted for name, wanted in files.items()
+    )
+
+
+def _build(context: Path, home: Path, tag: str) -> Path:
+    name, _, version = tag.partition(":")
+    _bentoml(["build", "--name", name, "--version", version, str(context)], home, context)
+    return bento_path(home, tag)
+
+
+def _bentoml(arguments: list[str], home: Path, folder: Path) -> None:
+    """Run `bentoml ARGUMENTS` in `folder` with nothing of ours importable but what lies there."""
+    environment = {key: value for key, value in os.environ.items() if key not in ("PYTHONPATH", "MMCORE_API_KEY")}
+    environment |= {"BENTOML_HOME": str(home), "BENTOML_DO_NOT_TRACK": "True", "PYTHONDONTWRITEBYTECODE": "1"}
+    done = subprocess.run(
+        [sys.executable, "-m", "bentoml", *arguments], cwd=folder, env=environment, check=False, text=True,
+        stdin=subprocess.DEVNULL, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, timeout=BUILD_SECONDS,
+    )  # fmt: skip
+    if done.returncode:
+        raise RuntimeError(f"bentoml {arguments[0]} failed:\n{done.stdout[-4000:]}")
+
+
+@contextlib.contextmanager
+def _folder(place: Path, prefix: str) -> Iterator[Path]:
+    """A temporary folder in `place`; what a killed build left there under that prefix is removed first."""
+    place.mkdir(parents=True, exist_ok=True)
+    for stale in place.glob(f"{prefix}*"):
+        shutil.rmtree(stale, ignore_errors=True)
+    with tempfile.TemporaryDirectory(prefix=prefix, dir=place) as name:
+        yield Path(name)
+
+
+def _short(store: Path) -> str:
+    return hashlib.sha256(str(store).encode()).hexdigest()[:12]

@@ -1,0 +1,169 @@
+"""The BentoML service: the endpoints, their batching, and the page. What may be sent is decided in `guard`."""
+
+import functools
+import importlib
+import ipaddress
+import os
+from collections.abc import Callable
+from pathlib import Path
+from typing import TYPE_CHECKING, Any
+
+import anyio.to_thread
+import bentoml
+import click
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import FileResponse, JSONResponse, Response
+from starlette.routing import Route
+
+from mmcore.serving.guard import PARTS, Guard
+from mmcore.serving.uploads import FORMS, Part
+from mmcore.settings import ServeSettings
+from mmcore.workspace import read_json
+
+if TYPE_CHECKING:
+    from mmcore.serving.predictor import Predictor
+
+PAGE = Path(__file__).parent / "page"
+KEY = "MMCORE_API_KEY"
+# The pages take nothing from anywhere else and are shown in no other site's frame.
+PAGE_HEADERS = {
+    "Cache-Control": "no-cache",
+    "Content-Security-Policy": "default-src 'self'; script-src 'self' 'unsafe-inline'; "
+    "style-src 'self' 'unsafe-inline'; img-src 'self' blob: data:; frame-ancestors 'none'",
+    "X-Content-Type-Options": "nosniff",
+}
+
+
+def make_service(release: Path) -> Any:
+    """The service over the folder `release`, which `package.py` wrote; an endpoint for each task that it holds."""
+    limits = ServeSettings(**read_json(release / "serve.json"))
+    tasks = list(read_json(release / "identity.json")["tasks"])
+    key = os.environ.get(KEY) or None
+
+    @functools.cache
+    def predictor() -> "Predictor":
+        # Imported by the worker that computes, and not by the build or the supervisor, which load this module for
+        # its endpoints only: torch would cost each of them seconds.
+        loaded: Predictor = importlib.import_module("mmcore.serving.predictor").Predictor(release)
+        return loaded
+
+    service = _declare(predictor, limits, key)
+    for path, form in FORMS.items():
+        if form.task not in tasks:
+            del service.apis[path.removeprefix("/")]
+    service.add_asgi_middleware(
+        Guard,
+        key=key,
+        limits=limits,
+        forms=[path for path, form in FORMS.items() if form.task in tasks],
+        decode=lambda: predictor().decode,
+    )
+    service.mount_asgi_app(_pages(predictor), path="/")
+    return service
+
+
+def _declare(predictor: Callable[[], "Predictor"], limits: ServeSettings, key: str | None) -> Any:
+    milliseconds = int(1000 * limits.timeout_seconds)
+    batched = {"batchable": True, "max_batch_size": limits.max_batch, "max_latency_ms": milliseconds}
+
+    @bentoml.service(
+        name="mmcore",
+        workers=limits.workers,
+        threads=limits.threads,
+        traffic={"timeout": limits.timeout_seconds, "max_concurrency": limits.max_requests},
+        http={"host": limits.host, "port": limits.port},
+    )
+    class Service:
+        """Multimodal models behind HTTP: embeddings, ranking, captions and summaries for uploaded media."""
+
+        def __init__(self) -> None:
+            predictor().warm_up()
+
+        @bentoml.on_deployment  # type: ignore[untyped-decorator]
+        @staticmethod
+        def refuse_open_address() -> None:
+            """Without a key only this machine may ask."""
+            context = click.get_current_context(silent=True)
+            host = (context.params.get("host") if context else None) or limits.host
+            if key is None and not ipaddress.ip_address(host).is_loopback:
+                raise click.ClickException(
+                    f"binding to {host} lets other machines in: set the environment variable {KEY}, or use 127.0.0.1"
+                )
+
+        @bentoml.api(input_spec=_form("/embed", _values), **batched)  # type: ignore[untyped-decorator]
+        def embed(self, items: list[Any]) -> list[list[float]]:
+            """The vector of length 1 in the shared space of each image, clip and text, in the order sent."""
+            vectors: list[list[float]] = predictor().embed(items).tolist()
+            return vectors
+
+        @bentoml.api(input_spec=_form("/rank"))  # type: ignore[untyped-decorator]
+        def rank(self, items: list[Any]) -> dict[str, Any]:
+            """What was sent in many, by its likeness to what was sent once: `order` holds places, best first, `scores`
+            the cosine similarity of each in the order sent."""
+            query = next(part.value for part in items if part.field in ("text", "image", "clip"))
+            order, scores = predictor().rank(query, [part.value for part in items if part.field.endswith("s")])
+            return {"order": order, "scores": scores}
+
+        @bentoml.api(input_spec=_form("/caption", _values), **batched)  # type: ignore[untyped-decorator]
+        def caption(self, items: list[Any]) -> list[str]:
+            """One sentence for each image and clip, in the order sent."""
+            return predictor().caption_all(items)
+
+        @bentoml.api(input_spec=_form("/summarise", _pair), **batched)  # type: ignore[untyped-decorator]
+        def summarise(self, items: list[Any]) -> list[str]:
+            """The summary of the clip with its transcript, as a list of one."""
+            return predictor().summarise_all(items)
+
+    return Service
+
+
+def _values(parts: list[Part]) -> list[Any]:
+    return [part.value for part in parts]
+
+
+def _pair(parts: list[Part]) -> list[Any]:
+    values = {part.field: part.value for part in parts}
+    return [(values.get("clip"), values.get("transcript"))]
+
+
+def _form(path: str, items: Callable[[list[Part]], list[Any]] = list) -> type:
+    """The input of an endpoint: the parts that the guard has read, described for the API page by `FORMS`.
+
+    `items` makes of them what adaptive batching may join with the items of other requests.
+    """
+    form = FORMS[path]
+    described: dict[str, Any] = {}
+    for name, field in form.fields.items():
+        one = {"type": "string"} if field.kind == "text" else {"type": "string", "format": "binary"}
+        described[name] = ({"type": "array", "items": one} if field.many else one) | {"description": field.meaning}
+
+    class Input(bentoml.IODescriptor):  # type: ignore[misc]
+        media_type = "multipart/form-data"
+        items: list[Any]
+
+        @classmethod
+        async def from_http_request(cls, request: Request, serde: object) -> Any:
+            return cls.model_construct(items=items(request.scope[PARTS]))
+
+        @classmethod
+        def model_json_schema(cls, *arguments: Any, **options: Any) -> dict[str, Any]:
+            return {"type": "object", "title": path.strip("/"), "description": form.hint, "properties": described}
+
+    return Input
+
+
+def _pages(predictor: Callable[[], "Predictor"]) -> Starlette:
+    async def identity(request: Request) -> Response:
+        """What this Bento is, computed from what is loaded."""
+        return JSONResponse(await anyio.to_thread.run_sync(predictor().identity))
+
+    async def page(request: Request) -> Response:
+        return FileResponse(PAGE / "index.html", headers=PAGE_HEADERS)
+
+    async def docs(request: Request) -> Response:
+        return FileResponse(PAGE / "docs.html", headers=PAGE_HEADERS)
+
+    return Starlette(routes=[Route("/", page), Route("/docs", docs), Route("/identity", identity)])
+
+

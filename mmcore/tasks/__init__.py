@@ -1,0 +1,50 @@
+"""What a model is fine-tuned and judged on: one file per task, its class is `Task`, the folder is the registry.
+
+A task is a learner of the training loop (`terms`, `headline`, `batches`, `loss`, `validate`) that besides says which
+columns a row `needs`, makes `predict`ions for the rows of a split, and `score`s them.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any
+
+import numpy as np
+import pyarrow as pa
+
+from mmcore.registry import Table
+
+TASKS: Table[Any] = Table("task", folder="mmcore.tasks", attribute="Task")
+
+SCHEMA = pa.schema(
+    [
+        ("id", pa.string()),
+        ("input_id", pa.string()),
+        ("direction", pa.string()),
+        ("query", pa.string()),
+        ("prediction", pa.string()),
+        ("references", pa.list_(pa.string())),
+        ("score", pa.float32()),
+        ("rank", pa.int64()),
+        ("top", pa.list_(pa.string())),
+        ("top_scores", pa.list_(pa.float32())),
+    ]
+)
+
+
+@dataclass(frozen=True)
+class Predictions:
+    """What a model says about a split.
+
+    `table` has the columns of `SCHEMA`, null where a task has no such thing. `embeddings[name]` float32 [N, E] belong
+    to `ids[name]`. `marks[metric]` are further numbers that this metric is to be read beside.
+    """
+
+    table: pa.Table
+    embeddings: Mapping[str, np.ndarray[Any, Any]] = field(default_factory=dict)
+    ids: Mapping[str, list[str]] = field(default_factory=dict)
+    marks: Mapping[str, Mapping[str, float]] = field(default_factory=dict)
+
+
+def table(rows: list[dict[str, Any]]) -> pa.Table:
+    """Rows of predictions as a table; columns that a row lacks are null."""
+    return pa.Table.from_pylist(rows, schema=SCHEMA)

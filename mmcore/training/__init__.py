@@ -1,0 +1,1 @@
+"""Training: one loop, its checkpoints, its optimiser and the device it runs on."""

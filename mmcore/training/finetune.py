@@ -1,0 +1,53 @@
+"""The stage `finetune`: the pretrained model, or a fresh one, trained for one task."""
+
+import dataclasses
+from pathlib import Path
+
+import torch
+
+from mmcore.data.corpus import Corpus
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.models.processor import Processor
+from mmcore.settings import Settings
+from mmcore.tasks import TASKS
+from mmcore.training import checkpoint
+from mmcore.training.device import choose
+from mmcore.training.fit import FitResult, fit
+from mmcore.workspace import write_json
+
+
+def finetune(
+    task: str, prepared: Path, pretrained: Path, output: Path, settings: Settings, *, checkpoints: Path, logs: Path
+) -> None:
+    """Leave the model for `task` in `output`: config, weights, tokenizer, and `training.json` on how it went.
+
+    `task` names a section of `settings.finetune`. ValueError if no training row has what the task needs.
+    """
+    own = settings.finetune[task]
+    learner = TASKS.build(own.task)
+    train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
+    for corpus, split in ((train, "train"), (validation, "validation")):
+        if not corpus.with_(*learner.needs):
+            raise ValueError(
+                f"task '{task}': no row of the {split} split has {' and '.join(learner.needs)}; remove it from tasks"
+            )
+    device = choose(settings.train)
+    torch.manual_seed(settings.seed)
+    if own.init == "pretrained":
+        model = MultimodalModel.load(pretrained)
+    elif own.init == "scratch":
+        model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
+    else:
+        raise ValueError(f"finetune.{task}.init is '{own.init}'; choose pretrained or scratch")
+    result = fit(
+        model, learner, train, validation, optim=own.optim, augment=own.augment, device=device, seed=settings.seed,
+        checkpoints=checkpoints, logs=logs, phase=f"finetune {task}",
+    )  # fmt: skip
+    model.save(output)
+    write_training(output, result, [])
+    checkpoint.remove(checkpoints)
+
+
+def write_training(output: Path, result: FitResult, notes: list[str]) -> None:
+    """`training.json`: how the training that left this model ended; nothing in it depends on time or place."""
+    write_json(output / "training.json", {**dataclasses.asdict(result), "notes": notes})

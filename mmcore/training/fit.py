@@ -1,0 +1,300 @@
+"""The training loop: the only one, for anything with a `loss`.
+
+It sees a `Learner`: something that makes batches, tells the losses of one, and scores a model on the validation
+rows. Pretraining, fine-tuning and whatever is trained later differ in their learner alone.
+"""
+
+import csv
+import math
+import signal
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any, Protocol
+
+import torch
+from torch import Tensor
+
+from mmcore.data.batches import Rows
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.models.processor import Processor
+from mmcore.settings import AugmentSettings, OptimSettings
+from mmcore.training import checkpoint as checkpoints_of
+from mmcore.training.checkpoint import Checkpoint
+from mmcore.training.device import Device
+from mmcore.training.optim import Average, learning_rate, optimiser
+from mmcore.workspace import Progress
+
+LOG_EVERY = 10
+MAX_SKIPPED = 3
+
+
+class Source(Protocol):
+    """Batches by number; a batch has `ids`, a length and `to(device)`."""
+
+    def at(self, number: int) -> Any: ...
+
+
+class Learner(Protocol):
+    """What can be trained. `terms`: the names of its losses; `headline`: the name of the validation number that
+    decides which weights are best, and `min` or `max`."""
+
+    headline: tuple[str, str]
+
+    @property
+    def terms(self) -> list[str]: ...
+
+    def batches(
+        self, corpus: Any, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
+    ) -> Source: ...
+
+    def loss(self, model: MultimodalModel, batch: Any) -> dict[str, Tensor]: ...
+
+    def validate(self, model: MultimodalModel, corpus: Any, *, batch_size: int) -> dict[str, float]: ...
+
+
+class Interrupted(Exception):
+    """Training was asked to stop; its state is saved, and the same call goes on from there."""
+
+
+@dataclass(frozen=True)
+class FitResult:
+    """How a training ended: `steps` taken, of which `skipped` for a loss that was no number, and the validation
+    numbers at `best_step`, whose weights the model now has."""
+
+    steps: int
+    skipped: int
+    best_step: int
+    validation: dict[str, float]
+
+
+def fit(
+    model: MultimodalModel,
+    learner: Learner,
+    train: Rows,
+    validation: Rows,
+    *,
+    optim: OptimSettings,
+    augment: AugmentSettings,
+    device: Device,
+    seed: int,
+    checkpoints: Path,
+    logs: Path,
+    phase: str,
+) -> FitResult:
+    """Train `model` in place and leave it with the weights that were best on `validation`.
+
+    checkpoints: a folder of this very training (the caller keys it by everything that matters); what lies there is
+        continued, bit for bit on a CPU. A checkpoint is written at each validation and when the process is told to
+        stop (SIGTERM), which raises `Interrupted` after it.
+    logs: `curves.csv` is appended there.
+    phase: what the progress reports call this training.
+    Three losses in a row that are no number raise ValueError with the ids of the samples.
+    """
+    torch.manual_seed(seed)
+    model.to(device.torch)
+    source = learner.batches(
+        train, model.processor, batch_size=optim.batch_size, seed=seed, augment=augment
+    )
+    state = _State(model, learner, optim, device)
+    state.resume(checkpoints)
+    curves = Curves(logs / "curves.csv", learner.terms, fresh=state.step == 0)
+    progress = Progress(phase, total=optim.steps, unit="steps")
+    progress.advance(state.step)
+    with _stop_requests() as stop:
+        while state.step < optim.steps and not state.out_of_time():
+            values = state.take(source.at(state.step))
+            progress.advance(1, values)
+            last = state.step == optim.steps or state.out_of_time()
+            if state.step % LOG_EVERY == 0 or last:
+                curves.append(state.row())
+            if state.step % optim.validate_every == 0 or last:
+                curves.append({"step": state.step, "validation": state.validate(validation)})
+                checkpoints_of.save(checkpoints, state.checkpoint())
+            elif stop.is_set():
+                checkpoints_of.save(checkpoints, state.checkpoint())
+            if stop.is_set() and not last:
+                raise Interrupted(f"{phase} was stopped after step {state.step} of {optim.steps}; it can go on")
+    return state.finish()
+
+
+class _State:
+    """Everything that changes while training, and how it is saved."""
+
+    def __init__(self, model: MultimodalModel, learner: Learner, optim: OptimSettings, device: Device) -> None:
+        self.model, self.learner, self.optim, self.device = model, learner, optim, device
+        self.optimiser = optimiser(model, optim)
+        self.average = Average(model, optim.ema) if optim.ema is not None else None
+        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+        self.step = self.skipped = self.samples = 0
+        self.seconds = self._logged_seconds = 0.0
+        self.failing: list[str] = []
+        self.failures = 0
+        self.best: dict[str, Tensor] = {}
+        self.best_step, self.best_validation = 0, dict[str, float]()
+        self._losses: dict[str, list[Tensor]] = {}
+        self._rate = self._norm = 0.0
+
+    def out_of_time(self) -> bool:
+        return self.optim.max_seconds is not None and self.seconds >= self.optim.max_seconds
+
+    def take(self, batch: Any) -> dict[str, float]:
+        """One step of the optimiser; returns the loss to show."""
+        began = time.perf_counter()
+        self.model.train()
+        self._rate = learning_rate(self.optim, self.step, self.seconds)
+        for group in self.optimiser.param_groups:
+            group["lr"] = self._rate
+        self.optimiser.zero_grad(set_to_none=True)
+        with torch.autocast(self.device.torch.type, torch.bfloat16, enabled=self.device.precision == "bf16"):
+            losses = self.learner.loss(self.model, batch.to(self.device.torch))
+        total = torch.stack([value.float() for value in losses.values()]).sum()
+        shown = float(total.detach())
+        if math.isfinite(shown):
+            total.backward()  # type: ignore[no-untyped-call]
+            self._norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm))
+        if math.isfinite(shown) and math.isfinite(self._norm):
+            self.optimiser.step()
+            if self.average is not None:
+                self.average.update(self.model)
+            for name, value in losses.items():
+                self._losses.setdefault(name, []).append(value.detach())
+            self.failing, self.failures = [], 0
+        else:
+            self._skip(batch.ids)
+        self.step += 1
+        self.samples += len(batch)
+        self.seconds += time.perf_counter() - began
+        return {"loss": shown}
+
+    def _skip(self, ids: Sequence[str]) -> None:
+        self.skipped += 1
+        self.failures += 1
+        self.failing.extend(ids)
+        if self.failures == MAX_SKIPPED:
+            raise ValueError(
+                f"the loss was no number {MAX_SKIPPED} times in a row, up to step {self.step + 1}; the samples were: "
+                f"{', '.join(self.failing)}. Look at them, or lower lr"
+            )
+
+    def row(self) -> dict[str, Any]:
+        """Means since the last row, for the curves."""
+        means = {name: float(torch.stack(values).mean()) for name, values in self._losses.items()}
+        speed = self.samples / max(self.seconds - self._logged_seconds, 1e-9)
+        row = {
+            "step": self.step, "seconds": round(self.seconds, 3), "lr": self._rate, "grad_norm": self._norm,
+            "samples_per_second": round(speed, 1), **means,
+        }  # fmt: skip
+        self._losses, self.samples, self._logged_seconds = {}, 0, self.seconds
+        return row
+
+    def validate(self, corpus: Rows) -> float:
+        """The headline number on `corpus`; the weights are kept if it is the best so far."""
+        name, direction = self.learner.headline
+        weights = self._weights()
+        with self._evaluating():
+            numbers = self.learner.validate(self.model, corpus, batch_size=self.optim.batch_size)
+        value, best = numbers[name], self.best_validation.get(name)
+        better = best is None or (value < best if direction == "min" else value > best)
+        if better:
+            self.best = {key: tensor.detach().clone() for key, tensor in weights.items()}
+            self.best_step, self.best_validation = self.step, numbers
+        return value
+
+    def _weights(self) -> dict[str, Tensor]:
+        """The weights that count: the average where there is one."""
+        return dict(self.average.weights) if self.average is not None else self.model.state_dict()
+
+    @contextmanager
+    def _evaluating(self) -> Iterator[None]:
+        own = None
+        if self.average is not None:
+            own = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
+            self.model.load_state_dict(self.average.weights)
+        self.model.eval()
+        yield
+        if own is not None:
+            self.model.load_state_dict(own)
+
+    def checkpoint(self) -> Checkpoint:
+        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
+        for parameter, slots in self.optimiser.state.items():
+            tensors |= {f"optimiser.{slot}.{self.names[id(parameter)]}": value for slot, value in slots.items()}
+        if self.average is not None:
+            tensors |= {f"average.{name}": tensor for name, tensor in self.average.weights.items()}
+        tensors["random.cpu"] = torch.get_rng_state()
+        if self.device.torch.type == "cuda":
+            tensors["random.cuda"] = torch.cuda.get_rng_state()
+        numbers = {
+            "seconds": self.seconds, "skipped": self.skipped, "failures": self.failures, "failing": self.failing,
+            "best_step": self.best_step, "best_validation": self.best_validation,
+            "updates": self.average.updates if self.average is not None else 0,
+        }  # fmt: skip
+        return Checkpoint(self.step, tensors, numbers)
+
+    def resume(self, folder: Path) -> None:
+        """Take over the newest complete checkpoint in `folder`, if there is one."""
+        found = checkpoints_of.latest(folder)
+        if found is None:
+            return
+        parts: dict[str, dict[str, Tensor]] = {}
+        for name, tensor in found.tensors.items():
+            kind, _, rest = name.partition(".")
+            parts.setdefault(kind, {})[rest] = tensor
+        self.model.restore(parts["model"], f"checkpoint {folder}")
+        self.best = {name: tensor.to(self.device.torch) for name, tensor in parts.get("best", {}).items()}
+        parameters = dict(self.model.named_parameters())
+        for key, tensor in parts.get("optimiser", {}).items():
+            slot, _, name = key.partition(".")
+            # The count of steps stays where the fused kernel wants it: with its parameter.
+            self.optimiser.state[parameters[name]][slot] = tensor.to(self.device.torch)
+        if self.average is not None:
+            self.average.load(parts["average"], found.numbers["updates"])
+        torch.set_rng_state(parts["random"]["cpu"])
+        if "cuda" in parts["random"] and self.device.torch.type == "cuda":
+            torch.cuda.set_rng_state(parts["random"]["cuda"])
+        self.step, self.seconds = found.step, found.numbers["seconds"]
+        self.skipped, self.failures = found.numbers["skipped"], found.numbers["failures"]
+        self.failing = list(found.numbers["failing"])
+        self.best_step, self.best_validation = found.numbers["best_step"], found.numbers["best_validation"]
+        self._logged_seconds = self.seconds
+
+    def finish(self) -> FitResult:
+        self.model.load_state_dict(self.best)
+        self.model.eval()
+        return FitResult(self.step, self.skipped, self.best_step, self.best_validation)
+
+
+class Curves:
+    """`curves.csv`: one row per logged step. A continued training appends; steps that an ended process had taken
+    after its last checkpoint then stand there twice, the later row counts."""
+
+    def __init__(self, path: Path, terms: Sequence[str], *, fresh: bool) -> None:
+        self.path = path
+        self.columns = ["step", "seconds", "lr", "grad_norm", "samples_per_second", *terms, "validation"]
+        path.parent.mkdir(parents=True, exist_ok=True)
+        if fresh or not path.exists():
+            with open(path, "w", newline="", encoding="utf-8") as file:
+                csv.writer(file).writerow(self.columns)
+
+    def append(self, row: dict[str, Any]) -> None:
+        with open(self.path, "a", newline="", encoding="utf-8") as file:
+            csv.DictWriter(file, self.columns).writerow(row)
+
+
+@contextmanager
+def _stop_requests() -> Iterator[threading.Event]:
+    """An event that SIGTERM sets while the block runs."""
+    asked = threading.Event()
+    if threading.current_thread() is not threading.main_thread():
+        yield asked
+        return
+    before = signal.signal(signal.SIGTERM, lambda *_: asked.set())
+    try:
+        yield asked
+    finally:
+        signal.signal(signal.SIGTERM, before)

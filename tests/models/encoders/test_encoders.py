@@ -1,0 +1,110 @@
+"""Properties of every encoder in the folder: a new file is tested without a new line here, but for its input."""
+
+import pytest
+import torch
+
+from mmcore.models.encoders import ENCODERS
+from mmcore.models.encoders.conv_vit import Encoder as ConvVit
+from tests.tiny import MODEL, PREPARE
+
+OPTIONS = {
+    "conv_vit": {"patch": 2, "channels": [8], "residuals": 1, "layers": 1},
+    "text_transformer": {"layers": 1},
+    "frames": {"layers": 1, "tokens_per_frame": 4},
+}
+
+
+def image_encoder() -> ConvVit:
+    return ConvVit(**OPTIONS["conv_vit"], width=16, heads=2, dropout=0.0, prepare=PREPARE)
+
+
+def build(name: str):
+    torch.manual_seed(0)
+    spec = {"name": name, **OPTIONS[name]}
+    image = image_encoder() if name == "frames" else None
+    return ENCODERS.build(spec, width=16, heads=2, dropout=0.0, prepare=PREPARE, vocabulary=50, image=image).eval()
+
+
+def inputs(name: str) -> tuple[torch.Tensor, torch.Tensor]:
+    random = torch.Generator().manual_seed(1)
+    if name == "text_transformer":
+        mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 4 + [False]])
+        return torch.randint(5, 50, (3, 5), generator=random), mask
+    shape = (3, 2, 16, 16, 3) if name == "frames" else (3, 16, 16, 3)
+    return torch.randint(0, 255, shape, generator=random, dtype=torch.uint8), torch.ones(3, dtype=torch.bool)
+
+
+@pytest.mark.parametrize("name", ENCODERS.names())
+def test_tokens_are_of_the_models_width_and_masked_like_the_input(name):
+    values, mask = inputs(name)
+    tokens, token_mask = build(name)(values, mask)
+    assert tokens.shape[0] == 3
+    assert tokens.shape[2] == MODEL.width
+    assert token_mask.shape == tokens.shape[:2]
+    assert token_mask.dtype == torch.bool
+
+
+@pytest.mark.parametrize("name", ENCODERS.names())
+def test_other_samples_of_the_batch_do_not_change_mine(name):
+    values, mask = inputs(name)
+    encoder = build(name)
+    one, _ = encoder(values, mask)
+    other, _ = encoder(values[[0, 2, 1]], mask[[0, 2, 1]])
+    torch.testing.assert_close(one[0], other[0])
+    torch.testing.assert_close(one[1], other[2])
+
+
+@pytest.mark.parametrize("name", ENCODERS.names())
+def test_an_absent_row_has_no_tokens_and_breaks_no_other(name):
+    values, mask = inputs(name)
+    encoder = build(name)
+    whole, _ = encoder(values, mask)
+    mask = mask.clone()
+    mask[1] = False
+    tokens, token_mask = encoder(values, mask)
+    assert not token_mask[1].any()
+    assert tokens.isfinite().all()
+    torch.testing.assert_close(tokens[0][token_mask[0]], whole[0][token_mask[0]])
+
+
+@pytest.mark.parametrize("name", ENCODERS.names())
+def test_gradients_reach_every_weight(name):
+    values, mask = inputs(name)
+    encoder = build(name).train()
+    tokens, token_mask = encoder(values, mask)
+    (tokens * torch.randn(tokens.shape))[token_mask].sum().backward()
+    for weight, parameter in encoder.named_parameters():
+        assert parameter.grad is not None, weight
+        if not weight.endswith("qkv.bias"):  # a shift of all keys changes no attention
+            assert parameter.grad.abs().sum() > 0, weight
+
+
+def test_longer_padding_does_not_change_a_text():
+    encoder = build("text_transformer")
+    values, mask = inputs("text_transformer")
+    short, _ = encoder(values[1:2, :3], mask[1:2, :3])
+    values, mask = (torch.cat([part[1:2], part.new_zeros(1, 6)], 1) for part in (values, mask))
+    long, _ = encoder(values, mask)
+    torch.testing.assert_close(short[0], long[0, :3], rtol=1e-5, atol=1e-5)
+
+
+def test_frames_share_the_weights_of_the_image_encoder():
+    encoder = build("frames")
+    assert not any(name.startswith("_image") or "stem" in name for name in encoder.state_dict())
+
+
+def test_an_image_side_that_cannot_be_halved_is_refused():
+    with pytest.raises(ValueError, match="multiple of 32"):
+        ConvVit(patch=2, channels=[8, 8, 8, 8], residuals=0, layers=1, width=16, heads=2, dropout=0.0, prepare=PREPARE)
+
+
+def test_frames_without_an_image_encoder_are_refused():
+    with pytest.raises(ValueError, match=r"set model\.encoders\.image"):
+        ENCODERS.build({"name": "frames", **OPTIONS["frames"]}, width=16, heads=2, dropout=0.0, prepare=PREPARE,
+                       image=None)  # fmt: skip
+
+
+def test_tokens_per_frame_must_be_square():
+    with pytest.raises(ValueError, match="square"):
+        ENCODERS.build({"name": "frames", "layers": 1, "tokens_per_frame": 5}, width=16, heads=2, dropout=0.0,
+                       prepare=PREPARE, image=image_encoder())  # fmt: skip

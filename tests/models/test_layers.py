@@ -1,0 +1,55 @@
+import pytest
+import torch
+
+from mmcore.models.layers import Block, CrossAttention, CrossingBlock, Memory, SelfAttention, initialise
+
+
+def test_a_row_without_any_token_yields_finite_values():
+    attention = SelfAttention(8, 2, 0.0)
+    mixed = attention(torch.randn(2, 3, 8), torch.tensor([[True, True, False], [False, False, False]]))
+    assert mixed.isfinite().all()
+    torch.testing.assert_close(mixed[1], attention.out.bias.expand(3, 8))
+
+
+def test_masked_tokens_are_not_attended_to():
+    attention, tokens = SelfAttention(8, 2, 0.0), torch.randn(1, 3, 8)
+    mask = torch.tensor([[True, True, False]])
+    before = attention(tokens, mask)
+    tokens[0, 2] += 5
+    torch.testing.assert_close(attention(tokens, mask)[:, :2], before[:, :2])
+
+
+def test_attention_over_equal_values_returns_that_value():
+    attention = CrossAttention(4, 1, 0.0)
+    with torch.no_grad():
+        attention.key_value.weight[4:] = torch.eye(4)
+        attention.key_value.bias.zero_()
+        attention.out.weight.copy_(torch.eye(4))
+        attention.out.bias.zero_()
+    memory = torch.tensor([1.0, 2.0, 3.0, 4.0]).expand(1, 5, 4)
+    mixed = attention(torch.randn(1, 2, 4), attention.remember(memory), torch.ones(1, 5, dtype=torch.bool))
+    torch.testing.assert_close(mixed, memory[:, :2])
+
+
+def test_token_by_token_with_a_memory_equals_all_at_once():
+    torch.manual_seed(0)
+    block = CrossingBlock(8, 2, 0.0).eval()
+    tokens, seen = torch.randn(3, 5, 8), torch.randn(3, 4, 8)
+    crossed, mask = block.remember(seen), torch.ones(3, 4, dtype=torch.bool)
+    whole = block(tokens, crossed, mask)
+    memory = Memory(3, 2, 5, 4, tokens)
+    steps = [block(tokens[:, i : i + 1], crossed, mask, memory=memory) for i in range(5)]
+    torch.testing.assert_close(torch.cat(steps, 1), whole)
+
+
+def test_a_width_that_heads_do_not_divide_is_refused():
+    with pytest.raises(ValueError, match=r"model\.width 10 must be a multiple of model\.heads 4"):
+        Block(10, 4, 0.0)
+
+
+def test_initial_weights_have_the_scale_of_their_inputs():
+    torch.manual_seed(0)
+    layer = torch.nn.Linear(400, 300)
+    initialise(layer)
+    assert layer.bias.abs().sum() == 0
+    assert float(layer.weight.detach().std()) == pytest.approx(0.05, rel=0.05)

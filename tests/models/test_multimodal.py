@@ -1,0 +1,97 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+from safetensors.torch import load_file, save_file
+
+from mmcore.data.batches import Batches
+from mmcore.models.multimodal import MultimodalModel
+from tests.tiny import MODEL, corpus, model, processor
+
+
+def clips(made):
+    source = Batches(corpus(), processor(), ("video", "summary"), batch_size=6, context=12, transcript_context=16,
+                     shuffle=False)  # fmt: skip
+    return source.at(0)
+
+
+def scenes():
+    return Batches(corpus(), processor(), ("image", "captions"), batch_size=6, context=12, shuffle=False).at(0)
+
+
+def test_a_saved_model_gives_equal_outputs_when_loaded(tmp_path):
+    made = model()
+    made.save(tmp_path)
+    loaded = MultimodalModel.load(tmp_path)
+    batch = scenes()
+    for name in ("image", "text"):
+        assert torch.equal(made.embed(name, *batch.inputs[name]), loaded.embed(name, *batch.inputs[name]))
+    picture = {"image": batch.inputs["image"]}
+    assert made.generate(picture) == loaded.generate(picture)
+    assert not loaded.training
+
+
+def test_saving_twice_gives_equal_bytes(tmp_path):
+    for name in ("a", "b"):
+        (tmp_path / name).mkdir()
+        model().save(tmp_path / name)
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "a" / name).read_bytes() == (tmp_path / "b" / name).read_bytes()
+
+
+def test_weights_of_another_shape_or_name_are_refused_by_name(tmp_path):
+    model().save(tmp_path)
+    weights = load_file(tmp_path / "model.safetensors")
+    save_file({**weights, "decoder.bias": torch.zeros(3)}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match=r"'decoder.bias' is \[3\], not"):
+        MultimodalModel.load(tmp_path)
+    save_file({k: v for k, v in weights.items() if k != "logit_scale"}, tmp_path / "model.safetensors")
+    with pytest.raises(ValueError, match="'logit_scale' is missing"):
+        MultimodalModel.load(tmp_path)
+
+
+def test_a_folder_of_another_kind_of_model_is_refused(tmp_path):
+    (tmp_path / "config.json").write_text(json.dumps({"model_type": "bert"}))
+    with pytest.raises(ValueError, match="'bert'"):
+        MultimodalModel.load(tmp_path)
+
+
+def test_a_masked_transcript_equals_no_transcript():
+    made, batch = model(), clips(None)
+    ids = batch.inputs["text"][0]
+    video = made.encode("video", *batch.inputs["video"])
+    values, mask = batch.inputs["transcript"]
+    with torch.no_grad():
+        alone = made.write(ids, {"video": video})
+        masked = made.write(ids, {"video": video, "transcript": made.encode("transcript", values, mask & False)})
+        both = made.write(ids, {"video": video, "transcript": made.encode("transcript", values, mask)})
+    torch.testing.assert_close(alone, masked, rtol=1e-5, atol=1e-5)
+    assert not torch.allclose(alone[1], both[1])
+
+
+def test_another_picture_gives_another_text_distribution():
+    made, batch = model(), scenes()
+    ids, _ = batch.inputs["text"]
+    values, mask = batch.inputs["image"]
+    one = made.write(ids, {"image": made.encode("image", values, mask)})
+    other = made.write(ids, {"image": made.encode("image", values.flip(0), mask)})
+    assert not torch.allclose(one, other)
+
+
+def test_what_the_model_lacks_is_named():
+    made = model(settings=dataclasses.replace(MODEL, decoder=None))
+    with pytest.raises(LookupError, match=r"no encoder for 'audio'; it has: image, text, video"):
+        made.encode("audio", torch.zeros(1), torch.ones(1))
+    with pytest.raises(LookupError, match=r"set model\.decoder"):
+        made.generate({})
+    with pytest.raises(ValueError, match=r"model\.fusion"):
+        model(settings=dataclasses.replace(MODEL, fusion={"name": "gated"}))
+
+
+def test_the_contrastive_scale_never_exceeds_a_hundred():
+    made = model()
+    assert float(made.scale().detach()) == pytest.approx(1 / 0.07, rel=1e-5)
+    with torch.no_grad():
+        made.logit_scale.fill_(9.0)
+    assert float(made.scale().detach()) == pytest.approx(100, rel=1e-5)

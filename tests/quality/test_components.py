@@ -1,0 +1,44 @@
+import numpy as np
+import pyarrow as pa
+import pyarrow.parquet as pq
+import pytest
+
+from mmcore.quality.components import apply, fit, modalities, principal_axes, project
+
+# Along (3, 4, 0) / 5 most, along the third axis less, around (1, 1, 1).
+POINTS = np.array([[1, 1, 1], [7, 9, 1], [-5, -7, 1], [1, 1, 3], [1, 1, -1]], np.float32)
+
+
+def test_axes_come_by_variance_with_their_largest_entry_positive():
+    axes = principal_axes(POINTS, 2)
+    assert axes == pytest.approx(np.array([[1, 1, 1], [0.6, 0.8, 0], [0, 0, 1]]), abs=1e-6)
+    assert principal_axes(-POINTS, 2)[1:] == pytest.approx(axes[1:])
+
+
+def test_coordinates_are_distances_along_the_axes():
+    assert project(POINTS, principal_axes(POINTS, 2)) == pytest.approx(
+        np.array([[0, 0], [10, 0], [-10, 0], [0, 2], [0, -2]]), abs=1e-4
+    )
+
+
+def test_the_stored_embeddings_of_the_chosen_samples_are_fitted(tmp_path):
+    folder = tmp_path / "evaluation" / "embeddings"
+    folder.mkdir(parents=True)
+    np.save(folder / "retrieval.image.npy", POINTS)
+    pq.write_table(pa.table({"id": list("abcde")}), folder / "retrieval.image.parquet")
+    # Of a sample's texts the first counts.
+    np.save(folder / "retrieval.text.npy", np.repeat(POINTS, 2, axis=0) * np.array([[1], [9]] * 5, np.float32))
+    pq.write_table(
+        pa.table({"id": [f"{name}#{k}" for name in "abcde" for k in (0, 1)]}), folder / "retrieval.text.parquet"
+    )
+    points = fit(tmp_path / "evaluation", tmp_path, ["e", "b", "a", "c", "d", "unknown"], 1)
+    assert sorted(points) == list("abcde")
+    assert points["b"] == pytest.approx({"image_component_1": 10, "caption_component_1": 10}, abs=1e-4)
+    assert modalities(tmp_path) == ["image", "text"]
+    again = apply(tmp_path, ["x", "y"], {"image": ([1], POINTS[1:2]), "audio": ([0], POINTS[:1])})
+    assert again == {"y": pytest.approx({"image_component_1": 10}, abs=1e-4)}
+
+
+def test_without_stored_embeddings_there_are_no_components(tmp_path):
+    assert fit(tmp_path / "nowhere", tmp_path, ["a"], 2) == {}
+    assert modalities(tmp_path) == []

@@ -1,0 +1,94 @@
+"""A release's models, asked without a server, against the models of the task folders."""
+
+import numpy as np
+import pytest
+import torch
+
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.serving.predictor import Predictor
+from tests import tiny
+from tests.serving.conftest import World, apng, png
+
+pytestmark = pytest.mark.bento
+
+
+@pytest.fixture(scope="module")
+def predictor(world: World) -> Predictor:
+    return Predictor(world.release)
+
+
+def test_equal_weights_of_the_tasks_are_one_tensor_in_memory(predictor: Predictor) -> None:
+    first, second = predictor.models["retrieval"], predictor.models["captioning"]
+    name = "encoders.image.stem.0.weight"
+    assert first.get_parameter(name).data_ptr() == second.get_parameter(name).data_ptr()
+    name = "decoder.embedding.weight"
+    assert first.get_parameter(name).data_ptr() != second.get_parameter(name).data_ptr()
+
+
+def test_an_image_file_becomes_the_array_that_training_sees(predictor: Predictor) -> None:
+    pixels = tiny.picture("red", "left")
+    assert np.array_equal(predictor.decode("image", png(pixels)), pixels)
+
+
+def test_a_clip_file_becomes_frames(predictor: Predictor) -> None:
+    frames = tiny.clip(1)["video"]
+    assert np.array_equal(predictor.decode("video", apng(frames)), frames)
+
+
+def test_mixed_items_are_embedded_as_they_are_alone(predictor: Predictor) -> None:
+    image, frames = tiny.picture("red", "left"), tiny.clip(1)["video"]
+    together = predictor.embed(["a red square", image, frames, "blue"])
+    alone = np.concatenate([predictor.embed([item]) for item in ("a red square", image, frames, "blue")])
+    assert together == pytest.approx(alone, abs=1e-5)
+    assert np.linalg.norm(together, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+
+
+def test_answers_are_those_of_the_task_models(predictor: Predictor, world: World) -> None:
+    pixels, row = tiny.picture("blue", "right"), tiny.clip(1)
+    present = torch.ones(1, dtype=torch.bool)
+    model = MultimodalModel.load(world.tasks / "captioning")
+    expected = model.generate({"image": (torch.from_numpy(pixels)[None], present)})
+    assert predictor.caption([png(pixels)]) == expected
+    model = MultimodalModel.load(world.tasks / "summarisation")
+    said = model.processor.texts([row["transcript"]], context=tiny.PREPARE.transcript_context)
+    expected = model.generate({"video": (torch.from_numpy(row["video"])[None], present), "transcript": said})
+    assert predictor.summarise(apng(row["video"]), row["transcript"]) == expected[0]
+
+
+def test_ranking_gives_places_and_the_score_of_each_as_it_came(predictor: Predictor) -> None:
+    images = [png(tiny.picture(colour, "left")) for colour in tiny.COLOURS]
+    order, scores = predictor.rank_images("a red square", images)
+    assert order == sorted(range(3), key=lambda place: -scores[place])
+    expected = predictor.embed_images(images) @ predictor.embed_texts(["a red square"])[0]
+    assert scores == pytest.approx(expected.tolist(), abs=1e-5)
+    order, scores = predictor.rank_texts(images[0], ["one", "two"])
+    assert sorted(order) == [0, 1]
+
+
+def test_a_summary_needs_only_one_of_clip_and_transcript(predictor: Predictor) -> None:
+    assert isinstance(predictor.summarise(None, "well this goes"), str)
+    assert isinstance(predictor.summarise(apng(tiny.clip(0)["video"]), None), str)
+
+
+def test_more_items_than_a_batch_are_answered_in_order(predictor: Predictor) -> None:
+    images = [tiny.picture(colour, "left", seed) for seed in range(30) for colour in tiny.COLOURS]
+    assert len(images) > predictor.max_batch
+    assert predictor.caption_all(images)[-3:] == predictor.caption_all(images[-3:])
+
+
+def test_the_identity_is_hashed_from_what_is_in_memory(predictor: Predictor, world: World) -> None:
+    identity = predictor.identity()
+    assert identity["model_hash"] == world.model_hash
+    assert identity["weights_hash"] == identity["released"]["weights_hash"]
+    weight = predictor.models["captioning"].get_parameter("decoder.bias")
+    before = float(weight[0])
+    weight[0] = before + 1e-3
+    try:
+        assert predictor.identity()["weights_hash"] != identity["weights_hash"]
+    finally:
+        weight[0] = before
+
+
+def test_a_task_that_was_not_released_is_named(predictor: Predictor) -> None:
+    with pytest.raises(LookupError, match="no model for vqa; it has: retrieval, captioning, summarisation"):
+        predictor._model("vqa")

@@ -1,0 +1,181 @@
+"""The service in this process: routing, middleware and batching are BentoML's own, no server is started."""
+
+import io
+import json
+import struct
+import zlib
+from collections.abc import Iterator
+from typing import Any
+
+import numpy as np
+import psutil
+import pytest
+from PIL import Image
+from starlette.testclient import TestClient
+
+from mmcore.serving.client import Sent, form
+from tests import tiny
+from tests.serving.conftest import World, apng, noise, png
+
+# What BentoML and Starlette warn about themselves.
+pytestmark = [pytest.mark.bento, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
+
+
+@pytest.fixture(scope="module")
+def client(world: World) -> Iterator[TestClient]:
+    from mmcore.serving.service import make_service
+
+    with TestClient(make_service(world.release).to_asgi()) as client:
+        yield client
+
+
+def post(client: TestClient, path: str, fields: list[Sent], **headers: str) -> Any:
+    content_type, body = form(fields)
+    return client.post(path, content=body, headers={"Content-Type": content_type, **headers})
+
+
+def test_images_and_texts_get_vectors_of_length_one(client: TestClient) -> None:
+    answer = post(client, "/embed", [("texts", "red"), ("images", ("a.png", png(tiny.picture("red", "left"))))])
+    assert answer.status_code == 200
+    assert np.linalg.norm(np.array(answer.json()), axis=1) == pytest.approx([1, 1], abs=1e-5)
+
+
+def test_images_are_ranked_for_a_text_and_texts_for_an_image(client: TestClient) -> None:
+    images = [("images", (colour, png(tiny.picture(colour, "left")))) for colour in tiny.COLOURS]
+    answer = post(client, "/rank", [("text", "red"), *images]).json()
+    assert answer["order"] == sorted(range(3), key=lambda place: -answer["scores"][place])
+    answer = post(client, "/rank", [("image", images[0][1]), ("texts", "red"), ("texts", "blue")]).json()
+    assert sorted(answer["order"]) == [0, 1]
+
+
+def test_captions_and_summaries_are_texts(client: TestClient) -> None:
+    image, clip = png(tiny.picture("red", "left")), apng(tiny.clip(1)["video"])
+    assert [type(text) for text in post(client, "/caption", [("images", ("a", image))] * 2).json()] == [str, str]
+    assert [type(text) for text in post(client, "/caption", [("clips", ("a", clip))]).json()] == [str]
+    assert len(post(client, "/summarise", [("clip", ("a", clip)), ("transcript", "well")]).json()) == 1
+
+
+def test_the_identity_names_what_runs(client: TestClient, world: World) -> None:
+    identity = client.get("/identity").json()
+    assert identity["model_hash"] == world.model_hash
+    assert identity["tasks"] == world.settings.tasks
+    assert set(identity["versions"]) == {
+        "python", "mmcore", "bentoml", "numpy", "pillow", "safetensors", "tokenizers", "torch"
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("path", "word"), [("/", "Summarise"), ("/docs", "swagger-ui"), ("/docs.json", "/caption"), ("/metrics", "bentoml")]
+)
+def test_pages_and_metrics_are_there(client: TestClient, path: str, word: str) -> None:
+    answer = client.get(path)
+    assert answer.status_code == 200
+    assert word in answer.text
+
+
+def test_the_pages_load_nothing_from_elsewhere(client: TestClient) -> None:
+    for path in ("/", "/docs"):
+        answer = client.get(path)
+        assert "default-src 'self'" in answer.headers["Content-Security-Policy"]
+        assert "https://" not in answer.text
+
+
+@pytest.mark.parametrize("path", ["/livez", "/readyz"])
+def test_health_is_said(client: TestClient, path: str) -> None:
+    assert client.get(path).status_code == 200
+
+
+def test_the_api_is_described_as_it_is(client: TestClient) -> None:
+    described = client.get("/docs.json").json()["paths"]["/rank"]["post"]["requestBody"]["content"]
+    properties = described["multipart/form-data"]["schema"]["properties"]
+    assert properties["images"]["items"] == {"type": "string", "format": "binary"}
+    assert properties["text"]["type"] == "string"
+
+
+# Hostile uploads ----------------------------------------------------------------------------------------------------
+
+
+def bomb(side: int) -> bytes:
+    """A small PNG that says it has side x side pixels, and has them."""
+
+    def chunk(kind: bytes, content: bytes) -> bytes:
+        return struct.pack(">I", len(content)) + kind + content + struct.pack(">I", zlib.crc32(kind + content))
+
+    packer = zlib.compressobj(9)
+    row = bytes(1 + side // 8)
+    packed = b"".join(packer.compress(row) for _ in range(side)) + packer.flush()
+    head = chunk(b"IHDR", struct.pack(">IIBBBBB", side, side, 1, 0, 0, 0, 0))
+    return b"\x89PNG\r\n\x1a\n" + head + chunk(b"IDAT", packed) + chunk(b"IEND", b"")
+
+
+def jpeg() -> bytes:
+    file = io.BytesIO()
+    Image.fromarray(noise(64)).save(file, "JPEG")
+    return file.getvalue()
+
+
+HOSTILE = {
+    "bomb of 13000 x 13000": bomb(13000),
+    "truncated JPEG": jpeg()[:900],
+    "truncated PNG": png(noise(64))[:900],
+    "nothing": b"",
+    "a text": b"hello, I am a text",
+    "an address": b"http://127.0.0.1:1/x.png",
+    "a drawing that refers to a file": b'<svg xmlns="http://www.w3.org/2000/svg"><image href="file:///etc/passwd"/></svg>',
+    "postscript": b"%!PS-Adobe-3.0 EPSF-3.0\n%%BoundingBox: 0 0 10 10\n",
+    "a header alone": b"\x89PNG\r\n\x1a\n",
+    "a pickle": b"\x80\x04\x95\x00\x00\x00\x00\x00\x00\x00\x00.",
+}
+
+
+@pytest.mark.parametrize("path", ["/caption", "/embed"])
+@pytest.mark.parametrize("name", HOSTILE)
+def test_a_hostile_image_is_refused_in_one_sentence(client: TestClient, path: str, name: str) -> None:
+    before = psutil.Process().memory_info().rss
+    answer = post(client, path, [("images", ("a.png", HOSTILE[name]))])
+    assert answer.status_code == 400
+    (sentence,) = answer.json().values()
+    assert sentence.startswith("images[0]: the image")
+    assert "\n" not in sentence
+    assert "/tmp" not in sentence
+    assert psutil.Process().memory_info().rss - before < 64 << 20
+
+
+def test_one_bad_image_does_not_spoil_the_others_batch(client: TestClient) -> None:
+    good = ("images", ("a", png(tiny.picture("red", "left"))))
+    assert post(client, "/caption", [good, ("images", ("b", b"bad"))]).status_code == 400
+    assert post(client, "/caption", [good]).status_code == 200
+
+
+def test_a_file_is_read_by_its_content_whatever_it_is_called(client: TestClient) -> None:
+    image = png(tiny.picture("red", "left"))
+    assert post(client, "/caption", [("images", ("../../etc/passwd", image))]).status_code == 200
+
+
+@pytest.mark.parametrize("content_type", ["application/json", "application/vnd.bentoml+pickle", "text/plain", "image/png"])
+def test_another_content_type_is_refused(client: TestClient, content_type: str) -> None:
+    body = json.dumps({"items": ["http://127.0.0.1:1/x.png"]})
+    answer = client.post("/caption", content=body, headers={"Content-Type": content_type})
+    assert answer.status_code == 415
+
+
+def test_a_huge_body_is_refused(client: TestClient, world: World) -> None:
+    most = world.settings.serve.max_body_bytes
+    assert post(client, "/caption", [("images", ("a", bytes(most)))]).status_code == 413
+
+    def chunks() -> Iterator[bytes]:
+        for _ in range(100):
+            yield bytes(most // 10)
+
+    assert client.post("/caption", content=chunks()).status_code == 413
+
+
+def test_a_key_from_the_environment_is_asked_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+    from mmcore.serving.service import make_service
+
+    monkeypatch.setenv("MMCORE_API_KEY", "secret")
+    with TestClient(make_service(world.release).to_asgi()) as guarded:
+        assert guarded.get("/identity").status_code == 401
+        assert guarded.get("/identity", headers={"Authorization": "Bearer secret"}).status_code == 200
+        assert guarded.get("/").status_code == 200
+        assert guarded.get("/readyz").status_code == 200

@@ -1,0 +1,164 @@
+import csv
+import dataclasses
+import os
+import signal
+
+import pytest
+import torch
+
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.objectives import Mixture
+from mmcore.training.fit import Interrupted, fit
+from tests.tiny import AUGMENT, CPU, MODEL, OBJECTIVES, corpus, model, optim, processor
+
+
+class Watched:
+    """A learner that does what another does, and something at a given step."""
+
+    def __init__(self, learner, at=None, action=None):
+        self.learner, self.at, self.action, self.steps = learner, at, action, 0
+        self.headline, self.terms = learner.headline, learner.terms
+        self.batches, self.validate = learner.batches, learner.validate
+
+    def loss(self, model, batch):
+        losses = self.learner.loss(model, batch)
+        self.steps += 1
+        return self.action(losses) if self.at is not None and self.at(self.steps) else losses
+
+
+def terminate(losses):
+    os.kill(os.getpid(), signal.SIGTERM)
+    return losses
+
+
+def spoilt(losses):
+    return {name: value * float("nan") for name, value in losses.items()}
+
+
+def learner():
+    return Mixture(OBJECTIVES, corpus())
+
+
+def train(folder, made=None, learning=None, **options):
+    made = made or model(settings=dataclasses.replace(MODEL, dropout=0.1))
+    result = fit(
+        made, learning or learner(), corpus(), corpus(scenes=12), optim=optim(**options), augment=AUGMENT, device=CPU,
+        seed=3, checkpoints=folder / "checkpoints", logs=folder / "logs", phase="test",
+    )  # fmt: skip
+    return made, result
+
+
+def rows(folder):
+    with open(folder / "logs" / "curves.csv", newline="") as file:
+        return list(csv.DictReader(file))
+
+
+def equal(one, other):
+    return all(torch.equal(a, b) for a, b in zip(one.state_dict().values(), other.state_dict().values(), strict=True))
+
+
+def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path):
+    one, first = train(tmp_path / "a")
+    other, second = train(tmp_path / "b")
+    assert equal(one, other)
+    assert first == second
+
+
+@pytest.mark.parametrize("stop", [1, 2, 3, 4, 6])
+@pytest.mark.parametrize("ema", [None, 0.9])
+def test_going_on_after_a_stop_equals_never_having_stopped(tmp_path, stop, ema):
+    whole, expected = train(tmp_path / "whole", steps=7, ema=ema)
+    with pytest.raises(Interrupted, match=f"after step {stop} of 7"):
+        train(tmp_path / "parts", learning=Watched(learner(), lambda n: n == stop, terminate), steps=7, ema=ema)
+    resumed, result = train(tmp_path / "parts", steps=7, ema=ema)
+    assert equal(whole, resumed)
+    assert result == expected
+
+
+def test_going_on_from_an_older_checkpoint_after_a_kill_equals_never_having_stopped(tmp_path):
+    whole, _ = train(tmp_path / "whole", steps=8)
+
+    def killed(losses):
+        raise KeyboardInterrupt
+
+    with pytest.raises(KeyboardInterrupt):
+        train(tmp_path / "parts", learning=Watched(learner(), lambda n: n == 6, killed), steps=8)
+    resumed, _ = train(tmp_path / "parts", steps=8)  # from step 3
+    assert equal(whole, resumed)
+
+
+def test_training_lowers_the_validation_loss_and_leaves_the_best_weights(tmp_path):
+    made = model()
+    before = learner().validate(made, corpus(scenes=12), batch_size=6)["loss"]
+    made, result = train(tmp_path, made, steps=30, validate_every=10)
+    after = learner().validate(made, corpus(scenes=12), batch_size=6)
+    assert after == pytest.approx(result.validation)
+    assert after["loss"] < 0.8 * before
+    assert result.best_step in (10, 20, 30)
+
+
+def test_the_best_and_not_the_last_weights_are_kept(tmp_path):
+    scores = iter([3.0, 1.0, 2.0])
+    learning = Watched(learner())
+    learning.validate = lambda *_, **__: {"loss": next(scores)}
+    _, result = train(tmp_path, learning=learning, steps=9)
+    assert (result.best_step, result.validation) == (6, {"loss": 1.0})
+
+
+def test_a_step_whose_loss_is_no_number_changes_no_weight(tmp_path):
+    made, result = train(tmp_path, learning=Watched(learner(), lambda n: n == 1, spoilt), steps=1, validate_every=1)
+    assert equal(made, model(settings=dataclasses.replace(MODEL, dropout=0.1)))
+    assert result.skipped == 1
+
+
+def test_three_losses_in_a_row_that_are_no_number_stop_the_run_and_name_the_samples(tmp_path):
+    with pytest.raises(ValueError, match=r"3 times in a row, up to step 5; the samples were: .*(scene|clip)-\d+"):
+        train(tmp_path, learning=Watched(learner(), lambda n: n >= 3, spoilt), steps=9)
+
+
+def test_two_bad_losses_at_a_time_do_not_stop_it(tmp_path):
+    _, result = train(tmp_path, learning=Watched(learner(), lambda n: n % 3, spoilt), steps=9)
+    assert result.skipped == 6
+
+
+def test_curves_hold_every_term_and_the_validation(tmp_path):
+    train(tmp_path, steps=20, validate_every=10)
+    logged, checked = ([row for row in rows(tmp_path) if bool(row["validation"]) == kind] for kind in (False, True))
+    assert [row["step"] for row in logged] == [row["step"] for row in checked] == ["10", "20"]
+    for name in ("lr", "grad_norm", "samples_per_second", "seconds", *learner().terms):
+        assert float(logged[0][name]) >= 0
+
+
+def test_a_resumed_run_appends_to_the_curves_and_a_fresh_one_starts_them_anew(tmp_path):
+    with pytest.raises(Interrupted):
+        train(tmp_path, learning=Watched(learner(), lambda n: n == 4, terminate))
+    train(tmp_path)
+    assert [row["step"] for row in rows(tmp_path) if row["validation"]] == ["3", "6"]
+    for path in (tmp_path / "checkpoints").iterdir():
+        (path / "COMPLETE").unlink()
+    train(tmp_path, steps=3)
+    assert [row["step"] for row in rows(tmp_path) if row["validation"]] == ["3"]
+
+
+def test_a_time_budget_ends_the_training_early(tmp_path):
+    _, result = train(tmp_path, steps=100000, max_seconds=0.3, validate_every=100000)
+    assert 0 < result.steps < 100000
+    assert result.best_step == result.steps
+
+
+def test_a_stop_during_the_last_step_is_a_finished_training(tmp_path):
+    _, result = train(tmp_path, learning=Watched(learner(), lambda n: n == 6, terminate))
+    assert result.steps == 6
+
+
+def test_bf16_and_fp32_losses_are_within_a_percent():
+    learning, batch = learner(), None
+    made = model()
+    batch = learning.batches(corpus(), processor(), batch_size=6, seed=1, augment=AUGMENT).at(0)
+    torch.manual_seed(0)
+    exact = sum(learning.loss(made, batch).values())
+    torch.manual_seed(0)
+    with torch.autocast("cpu", torch.bfloat16):
+        rough = sum(learning.loss(made, batch).values())
+    assert float(rough.detach()) == pytest.approx(float(exact.detach()), rel=0.01)
+    assert isinstance(made, MultimodalModel)

@@ -1,0 +1,94 @@
+import dataclasses
+import json
+
+import pytest
+import torch
+
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.params import load
+from mmcore.settings import AugmentSettings, FinetuneSettings, PretrainSettings, TrainSettings
+from mmcore.training.finetune import finetune
+from mmcore.training.pretrain import pretrain
+from tests.conftest import ROOT
+from tests.tiny import MODEL, OBJECTIVES, PREPARE, optim, write_prepared
+
+SHIFT = AugmentSettings(shift=1, flip=False)
+TASKS = {
+    "retrieval": {"name": "retrieval", "of": "image"},
+    "captioning": {"name": "captioning", "of": "image", "choice": "consensus", "smoothing": 0.0},
+    "summarisation": {"name": "summarisation", "wordings": ["summary"], "choice": "any", "smoothing": 0.0},
+}
+
+
+def settings(**changes):
+    return dataclasses.replace(
+        load(ROOT / "params.yaml"),
+        prepare=PREPARE,
+        model=MODEL,
+        pretrain=PretrainSettings("scratch", OBJECTIVES, SHIFT, optim()),
+        finetune={name: FinetuneSettings("pretrained", spec, SHIFT, optim()) for name, spec in TASKS.items()},
+        train=TrainSettings("cpu", 1, 1, 0, torch.get_num_threads(), "auto"),
+        **changes,
+    )
+
+
+@pytest.fixture(scope="module")
+def world(tmp_path_factory):
+    """A prepared world and a model pretrained on it."""
+    root = tmp_path_factory.mktemp("world")
+    write_prepared(root / "prepared")
+    (root / "pretrained").mkdir()
+    pretrain(root / "prepared", root / "pretrained", settings(), checkpoints=root / "ck", logs=root / "logs")
+    return root
+
+
+def test_pretraining_leaves_a_whole_model_and_no_checkpoint(world):
+    assert sorted(path.name for path in (world / "pretrained").iterdir()) == [
+        "config.json", "model.safetensors", "tokenizer.json", "training.json"
+    ]  # fmt: skip
+    training = json.loads((world / "pretrained" / "training.json").read_text())
+    assert (training["steps"], training["skipped"], training["notes"]) == (6, 0, [])
+    MultimodalModel.load(world / "pretrained")
+    assert not (world / "ck").exists()
+
+
+def test_pretraining_twice_gives_equal_bytes(world, tmp_path):
+    pretrain(world / "prepared", tmp_path, settings(), checkpoints=tmp_path.parent / "ck2", logs=tmp_path.parent / "l")
+    for name in ("config.json", "model.safetensors", "tokenizer.json", "training.json"):
+        assert (tmp_path / name).read_bytes() == (world / "pretrained" / name).read_bytes()
+
+
+@pytest.mark.parametrize("task", TASKS)
+def test_each_task_starts_from_the_pretrained_weights(world, tmp_path, task):
+    own = settings()
+    still = dataclasses.replace(own.finetune[task], optim=optim(steps=1, lr=0.0))
+    finetune(task, world / "prepared", world / "pretrained", tmp_path, dataclasses.replace(own, finetune={task: still}),
+             checkpoints=tmp_path.parent / "ck3", logs=tmp_path.parent / "l")  # fmt: skip
+    weights, before = (MultimodalModel.load(path).state_dict() for path in (tmp_path, world / "pretrained"))
+    assert all(torch.equal(weights[name], before[name]) for name in before)
+
+
+def test_a_task_without_data_is_named_with_what_to_do(world, tmp_path):
+    write_prepared(tmp_path / "prepared", clips=0)
+    with pytest.raises(ValueError, match=r"'summarisation': no row of the train split has video and summary; remove"):
+        finetune("summarisation", tmp_path / "prepared", world / "pretrained", tmp_path, settings(),
+                 checkpoints=tmp_path / "ck", logs=tmp_path / "l")  # fmt: skip
+
+
+def test_a_corpus_of_pictures_alone_trains_with_a_note(tmp_path):
+    write_prepared(tmp_path / "prepared", clips=0)
+    pretrain(tmp_path / "prepared", tmp_path, settings(), checkpoints=tmp_path / "ck", logs=tmp_path / "l")
+    notes = json.loads((tmp_path / "training.json").read_text())["notes"]
+    assert notes[0] == "contrast_video_text: skipped, no row has video and captions"
+
+
+def test_an_unknown_start_is_named(world, tmp_path):
+    own = settings()
+    from_hub = dataclasses.replace(own, pretrain=dataclasses.replace(own.pretrain, init="hub"))
+    with pytest.raises(ValueError, match=r"pretrain\.init is 'hub'"):
+        pretrain(world / "prepared", tmp_path, from_hub,
+                 checkpoints=tmp_path / "ck", logs=tmp_path / "l")  # fmt: skip
+    hub = {"retrieval": dataclasses.replace(own.finetune["retrieval"], init="hub")}
+    with pytest.raises(ValueError, match=r"finetune\.retrieval\.init is 'hub'"):
+        finetune("retrieval", world / "prepared", world / "pretrained", tmp_path,
+                 dataclasses.replace(own, finetune=hub), checkpoints=tmp_path / "ck", logs=tmp_path / "l")  # fmt: skip
