@@ -9,7 +9,7 @@ import yaml
 
 from mmcore import __version__
 from mmcore.report import sections
-from mmcore.report.examples import described, galleries, is_cjk
+from mmcore.report.examples import described, galleries, language
 from mmcore.report.media import Pictures, Store
 from mmcore.report.readers import (
     project_name,
@@ -56,9 +56,7 @@ def _environment() -> jinja2.Environment:
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
-    environment.filters |= {"readable": readable, "sentence": sentence}
-    environment.tests["is_cjk"] = is_cjk
-    environment.filters["is_cjk"] = is_cjk
+    environment.filters |= {"readable": readable, "sentence": sentence, "language": language}
     return environment
 
 
@@ -110,8 +108,7 @@ def _page(workspace: Workspace) -> dict[str, Any]:
         **_examples(workspace, reading),
         **_data(workspace, reading),
     }
-    found = reading.part("The lineage", read_lineage, workspace)
-    page["lineage"] = sections.lineage(found) if found else None
+    page["lineage"] = reading.part("The lineage", lambda: sections.lineage(read_lineage(workspace)))
     page["notes"] = reading.notes
     page["contents"] = _contents(page)
     return page
@@ -150,7 +147,7 @@ def _data(workspace: Workspace, reading: _Reading) -> dict[str, Any]:
     """Counts, distributions and quarantine."""
     folder = reading.part("The state of validation", validation_folder, workspace) or workspace.validated
     summary = reading.part("The data summary", read_summary, folder, missing="No counts: no data have been validated.")
-    profile = reading.part("The profile", read_table, folder / "profile.parquet")
+    profile = reading.part("The profile", read_table, folder / "profile.parquet", sections.PROFILED)
     held = reading.part("The quarantine", read_table, folder / "quarantine.parquet")
     return {
         "data": reading.part("The data summary", sections.data, summary),

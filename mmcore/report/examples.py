@@ -12,7 +12,11 @@ from mmcore.report.media import Picture, Pictures, Row, Store
 SHOWN = 5
 TEXT_COLUMNS = ["captions", "transcript", "summary", "speech_text", "positives"]
 MEDIA_COLUMNS = ["image", "video"]
-CJK = re.compile(r"[\u2e80-\u9fff\uac00-\ud7af\uf900-\ufaff\uff00-\uffef\U00020000-\U0003ffff]")
+# Longer predictions are cut: a model that has not learnt to stop fills its whole context.
+WORDS = 60
+KANA = re.compile(r"[\u3040-\u30ff]")
+HAN = re.compile(r"[\u3400-\u9fff\uf900-\ufaff\U00020000-\U0003ffff]")
+HANGUL = re.compile(r"[\u1100-\u11ff\uac00-\ud7af]")
 
 
 @dataclass(frozen=True)
@@ -36,8 +40,8 @@ class Described:
     overlap: float
 
     @property
-    def is_cjk(self) -> bool:
-        return any(is_cjk(word.text) for word in self.prediction)
+    def spaced(self) -> bool:
+        return not any(_unspaced(word.text) for word in self.prediction)
 
 
 @dataclass(frozen=True)
@@ -77,9 +81,14 @@ class Gallery:
         return self.target in MEDIA_COLUMNS
 
 
-def is_cjk(text: str) -> bool:
-    """Whether `text` is written in Chinese, Japanese or Korean signs: it has no spaces between words."""
-    return CJK.search(text) is not None
+def language(text: str) -> str:
+    """`ja`, `zh` or `ko` where the signs of `text` say so, that a browser takes the right glyphs; else empty."""
+    found = (name for name, signs in (("ja", KANA), ("zh", HAN), ("ko", HANGUL)) if signs.search(text))
+    return next(found, "")
+
+
+def _unspaced(text: str) -> bool:
+    return language(text) in ("ja", "zh")
 
 
 def described(table: pa.Table, store: Store, pictures: Pictures, count: int) -> list[Described]:
@@ -116,14 +125,19 @@ def overlap(prediction: str, references: list[str]) -> float:
 
 
 def _pieces(text: str) -> Counter[tuple[str, ...]]:
-    words = [word for word in map(_plain, text if is_cjk(text) else text.split()) if word]
+    words = [word for word in map(_plain, _split(text)) if word]
     return Counter([*((word,) for word in words), *pairwise(words)])
 
 
+def _split(text: str) -> list[str]:
+    """Words, or signs where the language has no spaces."""
+    return [sign for sign in text if not sign.isspace()] if _unspaced(text) else text.split()
+
+
 def _words(prediction: str, references: list[str]) -> list[Word]:
-    parts = list(prediction) if is_cjk(prediction) else prediction.split()
-    known = {_plain(part) for text in references for part in (text if is_cjk(text) else text.split())}
-    return [Word(part, not _plain(part) or _plain(part) in known) for part in parts]
+    known = {_plain(part) for text in references for part in _split(text)}
+    words = [Word(part, not _plain(part) or _plain(part) in known) for part in _split(prediction)]
+    return words if len(words) <= WORDS else [*words[:WORDS], Word("…", True)]
 
 
 def _plain(word: str) -> str:
@@ -181,7 +195,7 @@ def _content(id: str, kind: str, contents: dict[str, Row], pictures: Pictures) -
     content = contents.get(base, {})
     captions = [str(caption["text"]) for caption in content.get("captions") or []]
     spoken = str(content.get("speech_text") or content.get("transcript") or "")
-    text = captions[place] if place < len(captions) else str(content.get("summary") or spoken)
+    text = captions[place] if place < len(captions) else str(content.get("summary") or spoken or id)
     if kind in MEDIA_COLUMNS:
         return pictures.make(content.get(kind)), text
     return None, spoken if kind in ("speech", "audio") else text

@@ -40,29 +40,30 @@ class Picture:
 
 
 class Store:
-    """Rows of data/ by id, found through the accepted rows of validation; only the needed row groups are read."""
+    """Rows of data/ by id, found through the accepted rows of validation; only the needed row groups are read.
 
-    def __init__(self, data: Path, accepted: pa.Table) -> None:
+    Without a list of accepted rows nothing is found.
+    """
+
+    def __init__(self, data: Path, accepted: pa.Table | None) -> None:
         self._data = data
         self._accepted = accepted
 
     def rows(self, ids: Iterable[str], columns: list[str]) -> dict[str, Row]:
         """The rows that are there among `ids`, with those of `columns` that the store has."""
+        if self._accepted is None:
+            return {}
         wanted = pa.array(sorted(set(ids)), pa.string())
-        places = self._accepted.filter(pc.is_in(self._accepted["id"].cast(pa.string()), value_set=wanted))
+        places = self._accepted.filter(pc.is_in(self._accepted["id"], value_set=wanted))
         by_shard: dict[Path, dict[int, str]] = {}
-        for place in places.select(["id", "split", "shard", "row"]).to_pylist():
-            shard = self._shard(str(place["split"]), place["shard"])
+        for place in places.select(["id", "shard", "row"]).to_pylist():
+            shard = self._data / str(place["shard"])
             if shard.is_file():
                 by_shard.setdefault(shard, {})[int(place["row"])] = str(place["id"])
         found: dict[str, Row] = {}
         for shard in sorted(by_shard):
             found |= _read(shard, by_shard[shard], columns)
         return found
-
-    def _shard(self, split: str, shard: Any) -> Path:
-        name = f"part-{shard:05d}.parquet" if isinstance(shard, int) else Path(str(shard)).name
-        return self._data / split / name
 
 
 def _read(shard: Path, ids: dict[int, str], columns: list[str]) -> dict[str, Row]:

@@ -3,6 +3,7 @@
 import csv
 import math
 import re
+from collections.abc import Collection
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,7 +113,6 @@ class Lineage:
     code: dict[str, str]
     models: dict[str, str]
     settings: str
-    name: str
 
 
 def read_run(workspace: Workspace) -> Run | None:
@@ -231,9 +231,13 @@ def read_summary(folder: Path) -> dict[str, Any] | None:
     return _object(path) if path.is_file() else None
 
 
-def read_table(path: Path) -> pa.Table | None:
-    """The Parquet file at `path`."""
-    return pq.read_table(path) if path.is_file() else None
+def read_table(path: Path, columns: Collection[str] | None = None) -> pa.Table | None:
+    """The Parquet file at `path`; with `columns`, only those of them that it has."""
+    if not path.is_file():
+        return None
+    with pq.ParquetFile(path) as file:
+        wanted = None if columns is None else [name for name in file.schema_arrow.names if name in columns]
+        return file.read(columns=wanted)
 
 
 def read_lineage(workspace: Workspace) -> Lineage:
@@ -252,7 +256,7 @@ def read_lineage(workspace: Workspace) -> Lineage:
         if (folder / "model.safetensors").is_file()
     }
     settings = workspace.params.read_text(encoding="utf-8") if workspace.params.is_file() else ""
-    return Lineage(data, code, models, settings, project_name(workspace))
+    return Lineage(data, code, models, settings)
 
 
 def project_name(workspace: Workspace) -> str:

@@ -23,7 +23,7 @@ PROFILED = {
 }  # fmt: skip
 HISTOGRAMS = 8
 VERDICTS = {"ok": "OK", "repaired": "Repaired", "flag": "Flagged", "reject": "Rejected"}
-HELD = 9
+HELD = 8
 THUMBNAILS_BUDGET = 400_000
 
 
@@ -176,7 +176,7 @@ def data(summary: dict[str, Any] | None) -> dict[str, Any] | None:
         return None
     refused = int(summary.get("refused_at_import") or 0)
     said = f"{summary['accepted']:,} of {summary['rows']:,} samples passed validation"
-    said += f"; {refused:,} more had been refused at import." if refused else "."
+    said += f"; {refused:,} of them had been refused at import." if refused else "."
     splits, modalities = summary["splits"], summary["modalities"]
     verdicts = [name for name in VERDICTS if any(counts.get(name) for counts in splits.values())]
     return {
@@ -231,7 +231,8 @@ def quarantine(table: pa.Table | None, summary: dict[str, Any] | None) -> dict[s
     """What was held back: how often each problem occurs and what it means, and samples of every kind of them."""
     if table is None:
         return None
-    rows = table.to_pylist()
+    # Thousands of thumbnails may lie there; only those shown are taken out.
+    rows = table.select(["id", "verdict", "problems", "detail", "split"]).to_pylist()
     known = (summary or {}).get("problems", {})
     counts = Counter(code for row in rows for code in row["problems"])
     verdicts = Counter(str(row["verdict"]) for row in rows)
@@ -252,26 +253,28 @@ def quarantine(table: pa.Table | None, summary: dict[str, Any] | None) -> dict[s
             {
                 "id": str(row["id"]), "verdict": str(row["verdict"]), "split": str(row["split"]),
                 "problems": [sentence(code) for code in row["problems"]], "detail": str(row["detail"] or ""),
-                "picture": pictures.make(row.get("thumbnail")),
+                "picture": pictures.make(table["thumbnail"][place].as_py()),
             }
-            for row in _one_of_each(rows)
+            for place, row in _one_of_each(rows)
         ],
     }  # fmt: skip
 
 
-def _one_of_each(rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
-    """At most HELD rows: the first, second ... of every kind of problem in turn, so that no kind hides another."""
+def _one_of_each(rows: list[dict[str, Any]]) -> list[tuple[int, dict[str, Any]]]:
+    """At most HELD rows with their places: the first, second ... of each kind of problem in turn, so that all show."""
     seen: Counter[str] = Counter()
     order = []
     for place, row in enumerate(rows):
         kind = str(row["problems"][0]) if row["problems"] else ""
         order.append((seen[kind], place))
         seen[kind] += 1
-    return [rows[place] for _, place in sorted(order)[:HELD]]
+    return [(place, rows[place]) for _, place in sorted(order)[:HELD]]
 
 
-def lineage(found: Lineage) -> dict[str, Any]:
-    """Hashes and settings."""
+def lineage(found: Lineage) -> dict[str, Any] | None:
+    """Hashes and settings, where there are any."""
+    if not (found.data or found.code or found.models or found.settings):
+        return None
     size = ""
     if "size" in found.data:
         size = f"{int(found.data['size']) / 1e6:,.0f} MB in {int(found.data.get('nfiles', 1)):,} files"

@@ -3,6 +3,7 @@
 import io
 import math
 import random
+import shutil
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -264,6 +265,6 @@ def whole(tmp_path_factory: pytest.TempPathFactory) -> Workspace:
 
 
 @pytest.fixture
-def fresh(tmp_path: Path) -> Callable[[], Workspace]:
-    """Makes a complete workspace that the test may change."""
-    return lambda: make_workspace(tmp_path / "project")
+def fresh(whole: Workspace, tmp_path: Path) -> Callable[[], Workspace]:
+    """Copies the complete workspace for a test that changes it."""
+    return lambda: Workspace(Path(shutil.copytree(whole.root, tmp_path / "project")))
