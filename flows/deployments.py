@@ -1,10 +1,12 @@
-"""Registers the flows with the Prefect server and works through their runs: `python -m flows.deployments`.
+"""Registers the flows with the Prefect server and works through their runs: `mmcore schedule`.
 
 `retrain/nightly` runs at 02:00 UTC; `retrain/manual` waits for the form in the UI, or for
 `prefect deployment run retrain/manual -p preset=nano`. One retrain runs at a time, the next one waits.
 """
 
-from prefect import serve
+import asyncio
+
+from prefect import aserve
 from prefect.client.schemas.objects import ConcurrencyLimitConfig, ConcurrencyLimitStrategy
 
 from flows.monitor import monitor
@@ -12,10 +14,16 @@ from flows.retrain import retrain
 
 ONE_AT_A_TIME = ConcurrencyLimitConfig(limit=1, collision_strategy=ConcurrencyLimitStrategy.ENQUEUE)
 
-if __name__ == "__main__":
-    serve(
-        retrain.to_deployment("nightly", cron="0 2 * * *", concurrency_limit=ONE_AT_A_TIME),
-        retrain.to_deployment("manual", concurrency_limit=ONE_AT_A_TIME),
-        monitor.to_deployment("manual"),
+
+async def work() -> None:
+    """Serve the deployments until stopped."""
+    await aserve(
+        await retrain.ato_deployment("nightly", cron="0 2 * * *", concurrency_limit=ONE_AT_A_TIME),
+        await retrain.ato_deployment("manual", concurrency_limit=ONE_AT_A_TIME),
+        await monitor.ato_deployment("manual"),
         limit=2,
     )
+
+
+if __name__ == "__main__":
+    asyncio.run(work())

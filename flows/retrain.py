@@ -1,6 +1,6 @@
 """The retrain flow: data in, a released Bento out.
 
-By hand: `mmcore run`. On a schedule: `python -m flows.deployments`, which registers it nightly and for the form.
+By hand: `mmcore run`. On a schedule: `mmcore schedule`, which registers it nightly and for the form in the UI.
 """
 
 from prefect import flow

@@ -6,9 +6,9 @@ import subprocess
 import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ParamSpec, TypeVar
 
-from prefect import get_run_logger, task
+from prefect import Task, get_run_logger, task
 from prefect.artifacts import create_link_artifact, create_markdown_artifact, create_table_artifact
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
@@ -22,9 +22,11 @@ from mmcore.runs import Run
 from mmcore.serving.package import code_hash
 from mmcore.serving.package import package as build_bento
 from mmcore.serving.smoke_test import smoke_test as ask_bento
-from mmcore.workspace import hash_file, read_json
+from mmcore.workspace import hash_file, hash_folder, read_json
 
 LAST_LINES = 30
+P = ParamSpec("P")
+R = TypeVar("R")
 
 
 @contextlib.contextmanager
@@ -38,9 +40,9 @@ def step(run: Run, name: str, **options: Any) -> Iterator[Step]:
         run.note(name, line.seconds, line.state)
 
 
-def named(name: str, **options: Any) -> Any:
+def named(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:
     """A Prefect task under the name that people know. Its results are files, so nothing is cached or pickled."""
-    return task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False, **options)
+    return task(name=name, task_run_name=name, cache_policy=NO_CACHE, persist_result=False)
 
 
 @named("data")
@@ -73,6 +75,7 @@ def _reproduce(run: Run, stage: str) -> None:
         "MMCORE_STAGE_LOG": str(log), "MMCORE_PROGRESS": str(logs / "progress.jsonl"), "MMCORE_FLOW": str(os.getpid()),
     }  # fmt: skip
     output = Tail(log)
+    before = hash_folder(run.workspace.artifacts / "code")
     with step(run, stage, progress=logs / "progress.jsonl", on_progress=logger.info) as line:
 
         def look() -> None:
@@ -85,6 +88,8 @@ def _reproduce(run: Run, stage: str) -> None:
                 acted = Ledger(run.workspace.root).reproduce(stage)
             except RuntimeError as error:
                 raise RuntimeError(_last_words(run, stage, log, str(error))) from None
+        if stage == "code":
+            acted = before != hash_folder(run.workspace.artifacts / "code")
         line.state = "done" if acted else "unchanged"
         if acted and not log.exists():
             line.note = "restored from the cache"
@@ -98,7 +103,11 @@ def _last_words(run: Run, stage: str, log: Path, error: str) -> str:
         reason = status["reason"] if status["state"] != "done" else error
     lines = log.read_text(errors="replace").splitlines()[-LAST_LINES:] if log.exists() else []
     return "\n".join(
-        [f"{stage} failed: {reason}", *(f"    {line}" for line in lines), f"To open it: mmcore run debug {run.name} {stage}"]
+        [
+            f"{stage} failed: {reason}",
+            *(f"    {line}" for line in lines),
+            f"To open it: mmcore run debug {run.name} {stage}",
+        ]
     )
 
 

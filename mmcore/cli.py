@@ -29,7 +29,7 @@ def main(words: Sequence[str] | None = None) -> int:
         return 1
 
 
-# Runs ------------------------------------------------------------------------------------------------------------------
+# Runs -------------------------------------------------------------------------------------------------------------
 
 
 def _run(arguments: argparse.Namespace) -> int:
@@ -123,7 +123,7 @@ def _init(arguments: argparse.Namespace) -> None:
     print(write(Path(arguments.path)))
 
 
-# Data ------------------------------------------------------------------------------------------------------------------
+# Data -------------------------------------------------------------------------------------------------------------
 
 
 def _import(arguments: argparse.Namespace) -> None:
@@ -132,7 +132,7 @@ def _import(arguments: argparse.Namespace) -> None:
     print(run(_here(), arguments))
 
 
-# Releases --------------------------------------------------------------------------------------------------------------
+# Releases ---------------------------------------------------------------------------------------------------------
 
 
 def _release(arguments: argparse.Namespace) -> None:
@@ -153,7 +153,9 @@ def _release(arguments: argparse.Namespace) -> None:
         current = releases.champion(workspace.root, name)
         version = arguments.version or (current.version if current else "")
         release = releases.find(workspace.root, name, version)
-        print(f"{name} {release.version}\ncommit {release.commit}\nmodel  {release.model_hash}\nmade   {release.created}")
+        print(
+            f"{name} {release.version}\ncommit {release.commit}\nmodel  {release.model_hash}\nmade   {release.created}"
+        )
         print(Ledger(workspace.root).read(release.commit, "artifacts/evaluation/scores.json").strip())
     elif arguments.action == "promote":
         print(f"champion: {name} {releases.promote(workspace.root, name, arguments.version).version}")
@@ -196,11 +198,13 @@ def _report(arguments: argparse.Namespace) -> None:
 def _here() -> Workspace:
     root = Path.cwd()
     if not (root / "params.yaml").is_file():
-        raise FileNotFoundError(f"{root} is no mmcore project (no params.yaml); go to one, or make one: mmcore init PATH")
+        raise FileNotFoundError(
+            f"{root} is no mmcore project (no params.yaml); go to one, or make one: mmcore init PATH"
+        )
     return Workspace(root)
 
 
-# Words -----------------------------------------------------------------------------------------------------------------
+# Words ------------------------------------------------------------------------------------------------------------
 
 
 def _parser() -> argparse.ArgumentParser:

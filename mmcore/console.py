@@ -56,7 +56,9 @@ class Step:
             self._live.start()
         return self
 
-    def __exit__(self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None) -> None:
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
         self.seconds = time.monotonic() - self._started
         if error is not None and self.state == "done":
             self.state = "failed"
@@ -141,7 +143,8 @@ def describe(progress: dict[str, object]) -> str:
     """`train 120/800 steps  loss 2.31` from one line of progress.jsonl."""
     values = progress.get("values")
     shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items()) if isinstance(values, dict) else ""
-    return f"{progress.get('phase')} {progress.get('done')}/{progress.get('total')} {progress.get('unit')}  {shown}".rstrip()
+    done, total, unit = (progress.get(name) for name in ("done", "total", "unit"))
+    return f"{progress.get('phase')} {done}/{total} {unit}  {shown}".rstrip()
 
 
 def _number(value: object) -> float:

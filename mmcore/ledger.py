@@ -56,7 +56,7 @@ class Ledger:
             finally:
                 os.chdir(here)
 
-    # Building ---------------------------------------------------------------------------------------------------
+    # Building -----------------------------------------------------------------------------------------------------
 
     def reproduce(self, stage: str) -> bool:
         """Bring one stage up to date; whether anything had to be done (run, or restored from the cache).
@@ -75,10 +75,11 @@ class Ledger:
             status = repo.status(targets=list(stages))
         known = read_yaml(self.root / "dvc.lock")["stages"] if (self.root / "dvc.lock").exists() else {}
         return [
-            Change(stage, _reasons(status.get(stage, [])) if stage in known else ["it has not run yet"]) for stage in stages
+            Change(stage, _reasons(status.get(stage, [])) if stage in known else ["it has not run yet"])
+            for stage in stages
         ]
 
-    # Data -------------------------------------------------------------------------------------------------------
+    # Data ---------------------------------------------------------------------------------------------------------
 
     def data_state(self) -> str:
         """`absent`, `changed` (data/ is not what data.dvc says) or `same`."""
@@ -107,7 +108,7 @@ class Ledger:
                 return False
         return self.data_state() == "same"
 
-    # Versions ---------------------------------------------------------------------------------------------------
+    # Versions -----------------------------------------------------------------------------------------------------
 
     def save(self, name: str, message: str) -> str:
         """Save the folder as it is as the experiment `name`; returns its commit. The branch is not touched."""
@@ -199,5 +200,3 @@ def _whole_story(error: BaseException) -> str:
         parts.append(str(current))
         current = current.__cause__
     return "; ".join(dict.fromkeys(part for part in parts if part))
-
-

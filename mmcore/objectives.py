@@ -223,9 +223,7 @@ class Mixture:
                     continue
                 own_size = size or batch_size
                 context = model.processor.prepare.context
-                batches = Batches(
-                    corpus, model.processor, needs, batch_size=own_size, context=context, shuffle=False
-                )
+                batches = Batches(corpus, model.processor, needs, batch_size=own_size, context=context, shuffle=False)
                 for position in range(len(batches)):
                     part = batches.at(position).to(model.device)
                     for term, value in self.loss(model, MixedBatch({number: part})).items():

@@ -145,8 +145,10 @@ def _assign(document: Any, keys: list[str], value: Any, source: str) -> None:
 def _is_open(document: dict[str, Any]) -> bool:
     """Tables of the user's own keys (metrics, encoders, tasks): whether a new key is right is the schema's to say."""
     values = list(document.values())
-    return not values or all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values) or all(
-        isinstance(v, dict) for v in values
+    return (
+        not values
+        or all(isinstance(v, (int, float)) and not isinstance(v, bool) for v in values)
+        or all(isinstance(v, dict) for v in values)
     )
 
 

@@ -16,7 +16,6 @@ import time
 import urllib.error
 import urllib.request
 from dataclasses import dataclass
-from pathlib import Path
 
 import psutil
 
@@ -86,7 +85,9 @@ def wait(server: Server, workspace: Workspace, seconds: float = START_SECONDS) -
     while _get(f"{server.api}/health") is not True:
         log = workspace.state / "prefect" / "server.log"
         if not server.ours:
-            raise RuntimeError(f"no Prefect server answers at PREFECT_API_URL={server.api}; start it or unset the variable")
+            raise RuntimeError(
+                f"no Prefect server answers at PREFECT_API_URL={server.api}; start it or unset the variable"
+            )
         if find(workspace) is None:
             raise RuntimeError(f"the Prefect server ended while starting; its last words are in {log}")
         if time.monotonic() > deadline:

@@ -74,10 +74,12 @@ def check(workspace: Workspace, settings: Settings) -> None:
     if free < MIN_FREE_BYTES:
         problems.append(
             f"only {free / 1e9:.1f} GB are free on the disk of {workspace.root}, and a run needs about "
-            f"{MIN_FREE_BYTES / 1e9:.0f} GB; free some, or remove old experiments: dvc exp remove --all-commits && dvc gc -A"
+            f"{MIN_FREE_BYTES / 1e9:.0f} GB; free some, or drop old experiments: dvc exp remove -A && dvc gc -A"
         )
     if not (workspace.data / "manifest.json").is_file():
-        problems.append("data/ holds no manifest.json; import data first: mmcore data import SOURCE --format imagefolder")
+        problems.append(
+            "data/ holds no manifest.json; import data first: mmcore data import SOURCE --format imagefolder"
+        )
     if problems:
         raise ValueError("\n".join(problems))
 

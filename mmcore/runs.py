@@ -3,7 +3,6 @@
 import secrets
 import time
 from datetime import UTC, datetime
-from pathlib import Path
 from typing import Any
 
 from mmcore import params

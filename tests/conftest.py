@@ -15,7 +15,9 @@ stages:
     deps: [data]
     outs: [artifacts_double]
   add:
-    cmd: python -c "import yaml; open('artifacts_add','w').write(str(yaml.safe_load(open('params.yaml'))['more']+int(open('artifacts_double').read())))"
+    cmd: >-
+      python -c "import yaml; more = yaml.safe_load(open('params.yaml'))['more'];
+      open('artifacts_add', 'w').write(str(more + int(open('artifacts_double').read())))"
     deps: [artifacts_double]
     params: [more]
     outs: [artifacts_add]

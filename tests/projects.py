@@ -16,7 +16,11 @@ from tests.conftest import ROOT, git
 def copy_project(root: Path) -> Path:
     """A git repository in `root` with one commit: the files of this checkout as they stand, data/ beside them."""
     listed = subprocess.run(
-        ["git", "ls-files", "--cached", "--others", "--exclude-standard"], cwd=ROOT, capture_output=True, text=True, check=True
+        ["git", "ls-files", "--cached", "--others", "--exclude-standard"],
+        cwd=ROOT,
+        capture_output=True,
+        text=True,
+        check=True,
     ).stdout.splitlines()
     for name in listed:
         if (ROOT / name).is_file() and name != "dvc.lock":
@@ -41,13 +45,20 @@ def give_data(root: Path) -> None:
 def mmcore(root: Path, *words: str, **options: object) -> "subprocess.CompletedProcess[str]":
     """Run the command in the project; its output is returned, its status is not checked."""
     return subprocess.run(
-        [sys.executable, "-m", "mmcore", *words], cwd=root, env=environment(root), capture_output=True, text=True, check=False
+        [sys.executable, "-m", "mmcore", *words],
+        cwd=root,
+        env=environment(root),
+        capture_output=True,
+        text=True,
+        check=False,
     )
 
 
 def environment(root: Path) -> dict[str, str]:
     """The variables of a person's shell: none that a surrounding test or run has set."""
-    own = {name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MMCORE_", "BENTOML_"))}
+    own = {
+        name: value for name, value in os.environ.items() if not name.startswith(("PREFECT_", "MMCORE_", "BENTOML_"))
+    }
     return own | {"PYTHONPATH": str(root), "COLUMNS": "120"}
 
 

@@ -81,7 +81,12 @@ def test_a_second_run_does_nothing_and_leaves_the_checkout_clean(project: Path):
 def test_a_changed_setting_concerns_its_stage_and_those_after_it(project: Path):
     try:
         (project / "params.yaml").write_text(
-            re.sub(r"(captioning:\n(?:.*\n){1,5}?.*\blr: )[\d.e-]+", r"\g<1>7.0e-4", (project / "params.yaml").read_text(), count=1)
+            re.sub(
+                r"(captioning:\n(?:.*\n){1,5}?.*\blr: )[\d.e-]+",
+                r"\g<1>7.0e-4",
+                (project / "params.yaml").read_text(),
+                count=1,
+            )
         )
         assert "finetune.captioning" in mmcore(project, "plan").stdout
         assert plan(project) == ["finetune@captioning", "evaluate", "reference"]
@@ -109,7 +114,12 @@ def test_a_stage_imports_only_modules_that_its_fingerprint_lists(project: Path, 
     )
     output = project / "artifacts"
     done = subprocess.run(
-        [sys.executable, "-c", script], cwd=project, env=environment(project), capture_output=True, text=True, check=True
+        [sys.executable, "-c", script],
+        cwd=project,
+        env=environment(project),
+        capture_output=True,
+        text=True,
+        check=True,
     )
     listed = set(read_json(output / "code" / f"{stage}.json")["modules"])
     # What surrounds every stage and shapes no output.
@@ -190,7 +200,9 @@ def test_a_scheduled_run_works_in_a_workspace_of_its_own(project: Path):
         client = environment(project) | {"PREFECT_API_URL": f"http://127.0.0.1:{record['port']}/api"}
         deadline = time.monotonic() + 90
         while True:
-            done = subprocess.run([sys.executable, "-c", script], env=client, capture_output=True, text=True, check=False)
+            done = subprocess.run(
+                [sys.executable, "-c", script], env=client, capture_output=True, text=True, check=False
+            )
             if done.returncode == 0 or time.monotonic() > deadline:
                 break
         assert done.stdout.startswith("COMPLETED"), done.stdout + done.stderr

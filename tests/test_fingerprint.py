@@ -13,7 +13,9 @@ def package(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     folder = tmp_path / "toy"
     folder.mkdir()
     (folder / "__init__.py").write_text("")
-    (folder / "a.py").write_text('"""A."""\nimport numpy\nfrom toy.b import double\n\ndef f(x):\n    """Doc."""\n    return double(x)\n')
+    (folder / "a.py").write_text(
+        '"""A."""\nimport numpy\nfrom toy.b import double\n\ndef f(x):\n    """Doc."""\n    return double(x)\n'
+    )
     (folder / "b.py").write_text("def double(x):\n    return 2 * x\n")
     (folder / "c.py").write_text("unused = 1\n")
     monkeypatch.syspath_prepend(str(tmp_path))

@@ -77,8 +77,8 @@ def test_an_experiment_keeps_the_outputs_and_leaves_the_branch_alone(toy: Path, 
 
 
 def test_a_folder_without_git_or_commit_is_told_what_to_do(tmp_path: Path):
-    with pytest.raises(FileNotFoundError, match="is no git repository.*git init"):
+    with pytest.raises(FileNotFoundError, match=r"is no git repository.*git init"):
         check_git(tmp_path)
     git(tmp_path, "init", "--quiet")
-    with pytest.raises(FileNotFoundError, match="has no commit yet.*git commit"):
+    with pytest.raises(FileNotFoundError, match=r"has no commit yet.*git commit"):
         check_git(tmp_path)

@@ -21,13 +21,13 @@ def test_the_file_of_the_project_is_valid(file: Path):
 
 def test_a_misspelt_key_is_named_with_the_nearest_one(file: Path):
     file.write_text(file.read_text().replace("min_rows:", "min_row:", 1))
-    with pytest.raises(ValueError, match="no key 'validate.min_row'; did you mean 'min_rows'"):
+    with pytest.raises(ValueError, match=r"no key 'validate.min_row'; did you mean 'min_rows'"):
         params.load(file)
 
 
 def test_a_value_of_the_wrong_kind_is_named(file: Path):
     file.write_text(file.read_text().replace("seed: 1", "seed: one", 1))
-    with pytest.raises(ValueError, match="seed: .*integer.*'one'"):
+    with pytest.raises(ValueError, match=r"seed: .*integer.*'one'"):
         params.load(file)
 
 
@@ -57,7 +57,7 @@ def test_every_preset_fits_the_schema(file: Path):
 
 
 def test_an_unknown_preset_lists_the_presets():
-    with pytest.raises(LookupError, match="no preset 'huge' in presets/; there are: .*nano"):
+    with pytest.raises(LookupError, match=r"no preset 'huge' in presets/; there are: .*nano"):
         params.preset(ROOT, "huge")
 
 

@@ -18,9 +18,9 @@ def test_a_folder_takes_its_place_only_when_it_is_complete(tmp_path: Path):
     with write_folder(target) as folder:
         (folder / "a").write_text("one")
         assert not target.exists()
-    with pytest.raises(RuntimeError), write_folder(target) as folder:
+    with pytest.raises(ZeroDivisionError), write_folder(target) as folder:  # noqa: PT012
         (folder / "a").write_text("two")
-        raise RuntimeError
+        _ = 1 / 0
     assert (target / "a").read_text() == "one"
     assert sorted(p.name for p in tmp_path.iterdir()) == ["out"]
 
@@ -65,7 +65,8 @@ def test_a_lock_names_its_holder_and_ends_with_it(tmp_path: Path):
     holder = subprocess.Popen([sys.executable, "-c", script, str(lock)], stdout=subprocess.PIPE)
     assert holder.stdout is not None
     holder.stdout.readline()
-    with pytest.raises(BlockingIOError, match=f"the stage pretrain .process {holder.pid}. is at work"), run_lock(lock, "me"):
+    named = f"the stage pretrain .process {holder.pid}. is at work"
+    with pytest.raises(BlockingIOError, match=named), run_lock(lock, "me"):
         pass
     os.kill(holder.pid, signal.SIGKILL)
     holder.wait()

@@ -56,7 +56,8 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     return "\n".join(
         [
             f"imported {imported} rows" + (f"; refused {refused} (they go to quarantine)" if refused else ""),
-            f"data.dvc names them now; commit it: git add data.dvc params.yaml dvc.yaml && git commit -m 'Import {source.name}'",
+            "data.dvc names them now; commit it: "
+            f"git add data.dvc params.yaml dvc.yaml && git commit -m 'Import {source.name}'",
             "next: mmcore check",
         ]
     )
@@ -76,7 +77,7 @@ def _lines(summary: SourceSummary) -> str:
     if summary.refused:
         lines.append("refused  " + ", ".join(f"{count} {code}" for code, count in summary.refused.items()))
     for task, missing in summary.tasks.items():
-        lines.append(f"task     {task}: {'can be trained' if not missing else missing}")
+        lines.append(f"task     {task}: {missing or 'can be trained'}")
     lines += [f"doubt    {doubt}" for doubt in summary.doubts]
     return "\n".join(lines)
 

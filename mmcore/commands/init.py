@@ -6,7 +6,16 @@ from pathlib import Path
 import mmcore
 from mmcore.workspace import write_bytes
 
-FILES = ("params.yaml", "dvc.yaml", "bentofile.yaml", "data.dvc", "requirements/bento.txt", ".dvc/config", ".dvcignore", ".gitignore")
+FILES = (
+    "params.yaml",
+    "dvc.yaml",
+    "bentofile.yaml",
+    "data.dvc",
+    "requirements/bento.txt",
+    ".dvc/config",
+    ".dvcignore",
+    ".gitignore",
+)
 FOLDERS = ("flows", "presets")
 
 MAKEFILE = """\
@@ -29,8 +38,9 @@ run: .venv/ready
 README = """\
 # {name}
 
-A project on mmcore {version}. `make run` runs it here; `mmcore data import SOURCE --format imagefolder --replace --name {name}`
-brings your own data in; `mmcore plan` says what a run would do and why; `mmcore --help` lists the rest.
+A project on mmcore {version}. `make run` runs it here. Your own data come in with
+`mmcore data import SOURCE --format imagefolder --replace --name {name}`; `mmcore plan` says what a run would do and why;
+`mmcore --help` lists the rest.
 Every number of a run stands in `params.yaml`.
 """
 

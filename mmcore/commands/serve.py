@@ -37,7 +37,9 @@ def bento(workspace: Workspace, settings: Settings, release: releases.Release) -
         ledger.fetch(release.commit, "artifacts/tasks", tasks)
         names = sorted(path.name for path in tasks.iterdir())
         if model_hash(tasks, names) != release.model_hash:
-            raise ValueError(f"the weights that {release.name} {release.version} names were changed in the cache or remote")
+            raise ValueError(
+                f"the weights that {release.name} {release.version} names were changed in the cache or remote"
+            )
         return package(
             tasks,
             names,

@@ -1,16 +1,11 @@
-"""What captioning and summarisation share: learning to write a text about inputs, and judging what was written."""
+"""What captioning and summarisation share: learning to write a text about inputs, and writing it."""
 
 import torch
 from torch import Tensor
 
 from mmcore.data.batches import Batch, Batches, Rows, texts_of
-from mmcore.metrics import Score
-from mmcore.metrics.bleu import corpus_bleu
-from mmcore.metrics.rouge import rouge
-from mmcore.metrics.shuffled import against_shuffled
 from mmcore.models.losses import next_token_loss
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.settings import EvaluateSettings
 from mmcore.tasks import Predictions, table
 
 
@@ -44,22 +39,3 @@ def write_all(model: MultimodalModel, batches: Batches, sources: list[str], corp
             references = texts_of(corpus.rows[next(places)], column)
             rows.append({"id": identity, "input_id": identity, "prediction": text, "references": references})
     return Predictions(table(rows))
-
-
-def score_texts(predictions: Predictions, *, settings: EvaluateSettings, seed: int) -> dict[str, Score]:
-    """BLEU-1 to 4 and ROUGE-1, 2 and L, each beside its mean under shuffled references."""
-    texts = predictions.table["prediction"].to_pylist()
-    references = predictions.table["references"].to_pylist()
-
-    def bleu(predicted: list[str], expected: list[list[str]]):  # type: ignore[no-untyped-def]
-        return corpus_bleu(
-            predicted, expected, tokenize=settings.bleu_tokenize, lowercase=settings.bleu_lowercase
-        )
-
-    def rouge_(predicted: list[str], expected: list[list[str]]):  # type: ignore[no-untyped-def]
-        return rouge(predicted, expected, tokenize=settings.rouge_tokenize)
-
-    scores: dict[str, Score] = {}
-    for metric in (bleu, rouge_):
-        scores |= against_shuffled(metric, texts, references, count=settings.derangements, seed=seed)
-    return scores

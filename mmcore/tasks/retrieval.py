@@ -8,7 +8,6 @@ import torch
 from torch import Tensor
 
 from mmcore.data.batches import Batch, Batches, Rows, texts_of
-from mmcore.data.corpus import Corpus
 from mmcore.metrics import Score
 from mmcore.metrics.ranking import (
     Ranking,
@@ -25,7 +24,6 @@ from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.settings import AugmentSettings, EvaluateSettings
 from mmcore.tasks import Predictions, table
-from mmcore.tasks._colour import colour_ranks
 
 Array = np.ndarray[Any, Any]
 PLACES = (1, 5, 10)
@@ -65,9 +63,7 @@ class Task:
         recalls = {f"text_to_{self.of}_recall@{k}": recall_at(to_media, k) for k in (1, 10)}
         return {**recalls, "mean_reciprocal_rank": reciprocal}
 
-    def predict(
-        self, model: MultimodalModel, corpus: Corpus, *, batch_size: int, device: torch.device
-    ) -> Predictions:
+    def predict(self, model: MultimodalModel, corpus: Rows, *, batch_size: int, device: torch.device) -> Predictions:
         """Both directions over all rows with the medium and captions: each row's first caption searches the media,
         each medium searches all captions (any of its own is right)."""
         found = self._search(model.to(device).eval(), corpus, batch_size)
@@ -86,11 +82,7 @@ class Task:
             for i in range(len(media))
         ]  # fmt: skip
         highest = ceiling(first, media, positive_sets(found.keys, found.keys))
-        marks: dict[str, dict[str, float]] = {f"{forth}_recall@1": {"ceiling": highest}}
-        if self.of == "image":
-            colour = colour_ranks(Corpus(corpus.prepared, "train"), corpus, model.processor)
-            for k in PLACES:
-                marks.setdefault(f"{forth}_recall@{k}", {})["colour histogram"] = recall_at(colour, k)
+        marks = {f"{forth}_recall@1": {"ceiling": highest}}
         return Predictions(table(rows), found.embeddings, found.ids, marks)
 
     def score(self, predictions: Predictions, *, settings: EvaluateSettings, seed: int) -> dict[str, Score]:

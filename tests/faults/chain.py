@@ -80,7 +80,9 @@ def trial(root: Path, lock: bytes, how: str, after: float) -> str:
     left = [str(path) for path in root.rglob("*.tmp") if ".mmcore/prefect" not in str(path)]
     assert not left, f"temporary folders remain: {left}"
     verdict = read_json(root / "artifacts" / "verdict.json")["verdict"]
-    return f"{how:5} killed at {after:5.1f} s in {stage:22} {len(finished)} stages kept, {verdict}, {seconds:5.1f} s more"
+    return (
+        f"{how:5} killed at {after:5.1f} s in {stage:22} {len(finished)} stages kept, {verdict}, {seconds:5.1f} s more"
+    )
 
 
 def kill(run: "subprocess.Popen[bytes]", how: str) -> None:

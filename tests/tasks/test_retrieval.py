@@ -2,12 +2,11 @@ import numpy as np
 import pytest
 import torch
 
-from mmcore.data.corpus import Corpus
 from mmcore.metrics import Score
 from mmcore.settings import EvaluateSettings
 from mmcore.tasks import SCHEMA, TASKS, Predictions
 from mmcore.tasks.retrieval import Task
-from tests.tiny import corpus, model, write_prepared
+from tests.tiny import corpus, model
 
 EVALUATE = EvaluateSettings(
     batch_size=5, derangements=3, bleu_tokenize="13a", bleu_lowercase=True, rouge_tokenize="words", headline=[]
@@ -15,9 +14,8 @@ EVALUATE = EvaluateSettings(
 
 
 @pytest.fixture(scope="module")
-def predicted(tmp_path_factory) -> Predictions:
-    folder = write_prepared(tmp_path_factory.mktemp("world") / "prepared")
-    return Task(of="image").predict(model(), Corpus(folder, "test"), batch_size=5, device=torch.device("cpu"))
+def predicted() -> Predictions:
+    return Task(of="image").predict(model(), corpus(scenes=12), batch_size=5, device=torch.device("cpu"))
 
 
 def test_the_folder_is_the_registry():
@@ -56,21 +54,11 @@ def test_scores_stand_beside_chance_and_further_marks(predicted):
     assert scores["image_to_text_recall@5"].baseline == pytest.approx(100 * (1 - 19 * 18 / (24 * 23)))
     # Six different captions, each of two pictures: one of each two can be first.
     assert scores["text_to_image_recall@1"].references["ceiling"] == 50.0
-    assert 0 <= scores["text_to_image_recall@10"].references["colour histogram"] <= 100
 
 
-def test_colours_alone_tell_the_colour(tmp_path):
-    folder = write_prepared(tmp_path / "prepared")
-    task = Task(of="image")
-    found = task.predict(model(), Corpus(folder, "test"), batch_size=5, device=torch.device("cpu"))
-    # Four of twelve pictures have the colour; by chance five places hold 42 % of them.
-    assert found.marks["text_to_image_recall@5"]["colour histogram"] > 80
-
-
-def test_clips_can_be_retrieved_too(tmp_path):
-    folder = write_prepared(tmp_path / "prepared")
+def test_clips_can_be_retrieved_too():
     task = Task(of="video")
-    found = task.predict(model(), Corpus(folder, "test"), batch_size=5, device=torch.device("cpu"))
+    found = task.predict(model(), corpus(), batch_size=5, device=torch.device("cpu"))
     assert set(task.score(found, settings=EVALUATE, seed=1)) >= {"text_to_video_recall@1", "video_to_text_recall@10"}
     assert found.table["query"].to_pylist()[0] == "the red square goes left"
 

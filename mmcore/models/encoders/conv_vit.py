@@ -18,7 +18,7 @@ class Residual(nn.Module):
         self.convolution = nn.Conv2d(channels, channels, 3, padding=1)
 
     def forward(self, grid_BCHW: Tensor) -> Tensor:
-        return grid_BCHW + self.convolution(F.gelu(self.norm(grid_BCHW)))
+        return grid_BCHW + self.convolution(F.gelu(self.norm(grid_BCHW)))  # type: ignore[no-any-return]
 
 
 class Encoder(nn.Module):
