@@ -126,12 +126,20 @@ class Ledger:
 
     def fetch(self, revision: str, path: str, destination: Path) -> None:
         """Copy the file or folder `path` as `revision` has it to `destination`, from the cache or a remote."""
-        files = DVCFileSystem(str(self.root), rev=revision)
+        files = self._files(revision)
         files.get(path, str(destination), recursive=files.isdir(path))
 
     def read(self, revision: str, path: str) -> str:
         """The text of the file `path` as `revision` has it."""
-        return str(DVCFileSystem(str(self.root), rev=revision).read_text(path))
+        return str(self._files(revision).read_text(path))
+
+    def _files(self, revision: str) -> DVCFileSystem:
+        commit = self.experiments().get(revision, revision)
+        try:
+            self._git("rev-parse", "--verify", "--quiet", f"{commit}^{{commit}}")
+        except RuntimeError:
+            raise LookupError(f"there is no commit, tag, run or release '{revision}' here") from None
+        return DVCFileSystem(str(self.root), rev=commit)
 
     def commit(self) -> str:
         """The commit that is checked out, with `-dirty` behind it if tracked files differ."""

@@ -125,9 +125,12 @@ def _plain(document: Any) -> Any:
 
 
 def _overlay(document: Any, changes: Any, source: str, above: tuple[str, ...]) -> None:
+    """Put the values of a preset over those of the file; null takes an entry out of a table (an encoder, a metric)."""
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(document.get(key), dict) and "name" not in value:
             _overlay(document[key], value, source, (*above, key))
+        elif value is None and key in document and _is_open(document):
+            del document[key]
         else:
             _assign(document, [key], value, f"{source}: {'.'.join((*above, key))}")
 

@@ -6,6 +6,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from mmcore import params
+from mmcore.ledger import Ledger
 from mmcore.project import machine
 from mmcore.settings import Settings
 from mmcore.workspace import Workspace, read_json, write_json
@@ -24,6 +25,7 @@ class Run:
         self.settings: Settings = params.load(workspace.params)
         self.folder = workspace.state / "runs" / self.name
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
+        self.commit = Ledger(workspace.root).commit()
         self.changed = False
         self.release = ""
         self._steps: dict[str, dict[str, Any]] = {}
@@ -46,6 +48,7 @@ class Run:
         record = {
             "run": self.name,
             "started": self.started,
+            "commit": self.commit,
             "device": here.device,
             "memory": here.memory,
             "threads": here.threads,

@@ -18,8 +18,9 @@ from pathlib import Path
 from typing import Any
 
 from mmcore import fingerprint, params
+from mmcore.models.card import card
 from mmcore.settings import Settings
-from mmcore.workspace import Workspace, hash_file, read_json, read_yaml, run_lock, write_folder, write_json
+from mmcore.workspace import Workspace, hash_file, read_json, read_yaml, run_lock, write_bytes, write_folder, write_json
 
 
 @dataclass(frozen=True)
@@ -45,6 +46,7 @@ class Stage:
     run: Callable[[Call], None]
     output: Callable[[Workspace, str], Path]
     modules: Callable[[Settings, str], list[str]]
+    leaves_model: bool = False
 
 
 def _code(call: Call) -> None:
@@ -123,11 +125,13 @@ STAGES: dict[str, Stage] = {
         _pretrain,
         lambda work, item: work.pretrained,
         lambda settings, item: ["mmcore.training.pretrain", *_model_modules(settings)],
+        leaves_model=True,
     ),
     "finetune": Stage(
         _finetune,
         lambda work, item: work.tasks / item,
         lambda settings, item: ["mmcore.training.finetune", f"mmcore.tasks.{item}", *_model_modules(settings)],
+        leaves_model=True,
     ),
     "evaluate": Stage(
         _evaluate,
@@ -141,7 +145,7 @@ STAGES: dict[str, Stage] = {
     "reference": Stage(
         _reference,
         lambda work, item: work.reference,
-        lambda settings, item: ["mmcore.quality.reference", "mmcore.serving.golden"],
+        lambda settings, item: ["mmcore.quality.reference", "mmcore.serving.golden", *MODALITIES],
     ),
 }
 
@@ -174,10 +178,12 @@ def run(root: Path, name: str) -> None:
             lineage = {} if name == "code" else _lineage(workspace, name, item)
             key = hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest()[:16]
             checkpoints = workspace.state / "checkpoints" / name / key
-            with write_folder(stage.output(workspace, item)) as output:
+            with write_folder(stage.output(workspace, item)) as output, _only_listed_code(workspace, name):
                 stage.run(Call(output, workspace, settings, item, logs, checkpoints))
                 if lineage:
                     write_json(output / "lineage.json", lineage)
+                if stage.leaves_model:
+                    write_bytes(output / "README.md", card(output, settings.name, name, lineage).encode())
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Interrupted"
             state = "interrupted" if interrupted else "failed"
@@ -211,6 +217,16 @@ def rehearse(workspace: Workspace, settings: Settings) -> str:
     mark = project.checked(workspace, settings)
     write_json(mark, {"model": line})
     return line
+
+
+@contextlib.contextmanager
+def _only_listed_code(workspace: Workspace, name: str) -> Iterator[None]:
+    """Hold every run to the fingerprint: a module that shaped the output and is not counted would go unnoticed."""
+    before = set(sys.modules)
+    yield
+    used = {module for module in set(sys.modules) - before if module.partition(".")[0] == "mmcore"}
+    missing = used - set(read_json(workspace.code(name))["modules"]) if name != "code" else set()
+    assert not missing, f"the code fingerprint of {name} lacks {', '.join(sorted(missing))}; add them to STAGES"
 
 
 def _find(name: str) -> tuple[Stage, str]:

@@ -1,6 +1,5 @@
 """The whole chain as a person runs it, in miniature: real Prefect, DVC, Great Expectations and BentoML."""
 
-import json
 import os
 import re
 import signal
@@ -105,27 +104,10 @@ def test_a_comment_concerns_nothing_and_a_statement_its_stages(project: Path):
         git(project, "checkout", "mmcore")
 
 
-@pytest.mark.parametrize("stage", ["prepare", "finetune@captioning", "evaluate", "reference"])
-def test_a_stage_imports_only_modules_that_its_fingerprint_lists(project: Path, stage: str):
-    script = (
-        "import json, sys; from pathlib import Path; from mmcore import stages\n"
-        f"stages.run(Path.cwd(), {stage!r})\n"
-        "print(json.dumps([m for m in sys.modules if m.partition('.')[0] == 'mmcore']))"
-    )
-    output = project / "artifacts"
-    done = subprocess.run(
-        [sys.executable, "-c", script],
-        cwd=project,
-        env=environment(project),
-        capture_output=True,
-        text=True,
-        check=True,
-    )
-    listed = set(read_json(output / "code" / f"{stage}.json")["modules"])
-    # What surrounds every stage and shapes no output.
-    around = {"mmcore.stages", "mmcore.params", "mmcore.fingerprint", "mmcore.settings", "mmcore.workspace"}
-    assert set(json.loads(done.stdout.splitlines()[-1])) - around <= listed
-    # The stage ran a second time: the same bytes, so DVC sees nothing to do.
+@pytest.mark.parametrize("stage", ["prepare", "reference"])
+def test_a_stage_leaves_the_same_bytes_twice(project: Path, stage: str):
+    done = mmcore(project, "stage", stage)
+    assert done.returncode == 0, done.stderr
     assert plan(project) == []
 
 

@@ -82,3 +82,8 @@ def test_a_folder_without_git_or_commit_is_told_what_to_do(tmp_path: Path):
     git(tmp_path, "init", "--quiet")
     with pytest.raises(FileNotFoundError, match=r"has no commit yet.*git commit"):
         check_git(tmp_path)
+
+
+def test_a_revision_that_does_not_exist_is_named(toy: Path):
+    with pytest.raises(LookupError, match="no commit, tag, run or release 'v9'"):
+        Ledger(toy).read("v9", "params.yaml")

@@ -64,3 +64,11 @@ def test_an_unknown_preset_lists_the_presets():
 def test_a_preset_name_cannot_leave_its_folder():
     with pytest.raises(LookupError):
         params.preset(ROOT, "../params")
+
+
+def test_a_preset_takes_an_entry_out_of_a_table_with_null(file: Path, tmp_path: Path):
+    (tmp_path / "small.yaml").write_text("model: {encoders: {video: null}, decoder: null}\n")
+    params.change(file, presets=[tmp_path / "small.yaml"])
+    model = params.load(file).model
+    assert "video" not in model.encoders
+    assert model.decoder is None
