@@ -71,9 +71,7 @@ def _reproduce(run: Run, stage: str) -> None:
     logger = get_run_logger()
     logs = run.workspace.logs(stage)
     log = run.folder / f"{stage}.log"
-    os.environ |= {
-        "MMCORE_STAGE_LOG": str(log), "MMCORE_PROGRESS": str(logs / "progress.jsonl"), "MMCORE_FLOW": str(os.getpid()),
-    }  # fmt: skip
+    os.environ |= {"MMCORE_STAGE_LOG": str(log), "MMCORE_PROGRESS": str(logs / "progress.jsonl")}
     output = Tail(log)
     before = hash_folder(run.workspace.artifacts / "code")
     with step(run, stage, progress=logs / "progress.jsonl", on_progress=logger.info) as line:
@@ -165,6 +163,7 @@ def package(run: Run) -> str:
             requirements=work.root / "requirements" / "bento.txt",
             store=work.state / "bentoml",
             serve=settings.serve,
+            plugins=settings.plugins,
         )
     return tag
 
@@ -179,7 +178,7 @@ def smoke_test(run: Run, tag: str) -> None:
             store=work.state / "bentoml",
             golden=work.reference / "golden",
             expected_model_hash=gates.model_hash(work.tasks, run.settings.tasks),
-            expected_code_hash=code_hash(),
+            expected_code_hash=code_hash(run.settings.plugins),
             logs=run.folder,
         )
         if not result.passed:

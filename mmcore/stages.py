@@ -5,22 +5,30 @@ the log, an output that is complete or absent, its lineage and its last word (`s
 """
 
 import contextlib
-import ctypes
 import hashlib
 import json
 import os
 import signal
 import sys
+import threading
+import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+import psutil
+
 from mmcore import fingerprint, params
 from mmcore.models.card import card
 from mmcore.settings import Settings
 from mmcore.workspace import Workspace, hash_file, read_json, read_yaml, run_lock, write_bytes, write_folder, write_json
+
+
+SHELLS = ("sh", "dash", "bash", "zsh")
+# A stage whose run was killed a moment ago may still be writing its last checkpoint.
+LAST_SAVE_SECONDS = 20.0
 
 
 @dataclass(frozen=True)
@@ -165,8 +173,8 @@ def run(root: Path, name: str) -> None:
     """
     stage, item = _find(name)
     workspace = Workspace(root)
-    _end_with_parent()
-    with _own_output(), run_lock(workspace.lock, f"the stage {name}"):
+    _end_with_owner()
+    with _own_output(), run_lock(workspace.lock, f"the stage {name}", patience=LAST_SAVE_SECONDS):
         logs = workspace.logs(name)
         logs.mkdir(parents=True, exist_ok=True)
         if name != "code":
@@ -262,17 +270,26 @@ def _lineage(workspace: Workspace, name: str, item: str) -> dict[str, Any]:
     return {"stage": name, "inputs": inputs, "settings": used}
 
 
-def _end_with_parent() -> None:
-    """End when the process that started this one ends: a killed flow must leave no training behind.
+def _end_with_owner() -> None:
+    """End when the process that runs the stage for DVC ends: a killed run must leave no training behind.
 
-    Linux tells by signal; elsewhere the stage runs to its end. DVC's own children outlive it otherwise.
+    DVC puts a shell between them that outlives it, so the kernel's death signal would come from the wrong process.
     """
-    if sys.platform == "linux" and os.environ.get("MMCORE_FLOW"):
-        pr_set_pdeathsig = 1
-        ctypes.CDLL(None).prctl(pr_set_pdeathsig, signal.SIGTERM)
-        # The parent may have ended before the call above.
-        if not os.path.exists(f"/proc/{os.environ['MMCORE_FLOW']}"):
-            raise SystemExit("the flow that started this stage has ended")
+    if not os.environ.get("DVC_STAGE"):
+        return  # a person called the stage
+    owner = psutil.Process().parent()
+    while owner is not None and owner.name() in SHELLS:
+        owner = owner.parent()
+    if owner is None or owner.pid == 1:
+        raise SystemExit("the run that started this stage has ended")
+    threading.Thread(target=_watch, args=(owner,), daemon=True).start()
+
+
+def _watch(owner: psutil.Process) -> None:
+    with contextlib.suppress(psutil.NoSuchProcess):
+        while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
+            time.sleep(0.25)
+    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @contextlib.contextmanager

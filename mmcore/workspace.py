@@ -11,7 +11,7 @@ import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any
+from typing import IO, Any
 
 import yaml
 
@@ -180,26 +180,36 @@ def read_yaml(path: Path) -> Any:
 
 
 @contextlib.contextmanager
-def run_lock(path: Path, holder: str) -> Iterator[None]:
-    """Hold the lock file `path`; if another process holds it, raise BlockingIOError naming that holder.
+def run_lock(path: Path, holder: str, *, patience: float = 0.0) -> Iterator[None]:
+    """Hold the lock file `path`; if another process holds it for `patience` seconds more, raise BlockingIOError
+    naming that holder.
 
     The lock is the kernel's (flock): it ends with the process that holds it, however that process ends.
     """
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
-        try:
-            fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
-        except BlockingIOError:
-            file.seek(0)
-            other = file.read().strip() or "another process"
-            raise BlockingIOError(
-                f"{other} is at work in this folder; wait until it ends, or work in a second checkout"
-            ) from None
+        deadline = time.monotonic() + patience
+        while not _locked(file):
+            if time.monotonic() >= deadline:
+                file.seek(0)
+                other = file.read().strip() or "another process"
+                raise BlockingIOError(
+                    f"{other} is at work in this folder; wait until it ends, or work in a second checkout"
+                )
+            time.sleep(0.1)
         file.truncate(0)
         file.write(f"{holder} (process {os.getpid()})\n")
         file.flush()
         yield
         file.truncate(0)
+
+
+def _locked(file: IO[str]) -> bool:
+    try:
+        fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError:
+        return False
+    return True
 
 
 # Progress ---------------------------------------------------------------------------------------------------------

@@ -50,4 +50,5 @@ def bento(workspace: Workspace, settings: Settings, release: releases.Release) -
             requirements=workspace.root / "requirements" / "bento.txt",
             store=store,
             serve=settings.serve,
+            plugins=settings.plugins,
         )

@@ -106,4 +106,3 @@ def _values(metrics: Metrics) -> dict[str, float]:
 
 def _side_by_side(a: Mapping[str, Any], b: Mapping[str, Any]) -> list[tuple[str, Any, Any]]:
     return [(key, a.get(key), b.get(key)) for key in dict.fromkeys([*a, *b])]
-

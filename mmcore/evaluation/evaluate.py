@@ -110,9 +110,7 @@ def _named(values: tuple[Any, ...]) -> str:
     return ", ".join(f"{name} {value}" for name, value in zip(MEDIA_SETTINGS, values, strict=True))
 
 
-def _with_colours(
-    scores: dict[str, Score], predictions: Predictions, train: Corpus, test: Corpus
-) -> dict[str, Score]:
+def _with_colours(scores: dict[str, Score], predictions: Predictions, train: Corpus, test: Corpus) -> dict[str, Score]:
     """The scores; those of finding pictures by text also carry what the colour-histogram baseline reaches."""
     if not any(COLOURED.fullmatch(name) for name in scores):
         return scores

@@ -7,9 +7,7 @@ from mmcore.metrics import Measured, check_pairs
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")
 
 
-def corpus_bleu(
-    predictions: list[str], references: list[list[str]], *, tokenize: str, lowercase: bool
-) -> Measured:
+def corpus_bleu(predictions: list[str], references: list[list[str]], *, tokenize: str, lowercase: bool) -> Measured:
     """`bleu1` to `bleu4` of all predictions together, 0 to 100, with sacrebleu's signature.
 
     `references[i]` are the texts that prediction `i` may match, as many as there are; an empty prediction counts

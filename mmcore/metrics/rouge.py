@@ -11,6 +11,7 @@ from mmcore.metrics.words import split_words
 
 NAMES = ("rouge1", "rouge2", "rougeL")
 
+
 def _words(text: str) -> list[str]:
     tokens: list[str] = tokenize.tokenize(text, None)
     return tokens

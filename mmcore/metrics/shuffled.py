@@ -48,6 +48,4 @@ def against_shuffled(
     measured = metric(predictions, references)
     baseline = shuffled_baseline(metric, predictions, references, count=count, seed=seed)
     signature = f"{measured.signature}|baseline:shuffled({count})"
-    return {
-        name: Score(value, baseline[name], len(predictions), signature) for name, value in measured.values.items()
-    }
+    return {name: Score(value, baseline[name], len(predictions), signature) for name, value in measured.values.items()}

@@ -5,6 +5,7 @@ so the service computes on checked arrays only and no client can make it log or 
 """
 
 import hmac
+import ipaddress
 from collections.abc import Callable, Sequence
 
 import anyio
@@ -55,7 +56,8 @@ class Guard:
     async def _admit(self, scope: Scope, receive: Receive) -> Receive:
         """Check the request and leave its parts in the scope; returns what the service is to receive."""
         headers, path = Headers(scope=scope), str(scope["path"])
-        self._check_key(headers, path)
+        if path not in OPEN and not path.startswith(OPEN_FOLDER):
+            self._check_key(headers, scope)
         if scope["method"] in ("GET", "HEAD"):
             return receive
         body = await self._body(headers, receive)
@@ -71,8 +73,11 @@ class Guard:
 
         return replay
 
-    def _check_key(self, headers: Headers, path: str) -> None:
-        if self._key is None or path in OPEN or path.startswith(OPEN_FOLDER):
+    def _check_key(self, headers: Headers, scope: Scope) -> None:
+        if self._key is None:
+            # The server refuses to start on another address; this holds however it was started.
+            if not _is_local(scope):
+                raise Refusal(403, "this service has no key and answers its own machine only; set MMCORE_API_KEY")
             return
         scheme, _, given = headers.get("authorization", "").partition(" ")
         # The comparison takes the same time wherever the two differ.
@@ -97,3 +102,12 @@ class Guard:
             chunks.append(chunk)
             more = message.get("more_body", False)
         return b"".join(chunks)
+
+
+def _is_local(scope: Scope) -> bool:
+    """Whether the request came in over a loopback address of this machine (or over no network at all)."""
+    try:
+        address = ipaddress.ip_address((scope.get("server") or ("",))[0])
+    except ValueError:
+        return True
+    return (getattr(address, "ipv4_mapped", None) or address).is_loopback

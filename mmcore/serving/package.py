@@ -3,6 +3,7 @@
 import contextlib
 import dataclasses
 import hashlib
+import importlib.util
 import os
 import shutil
 import subprocess
@@ -12,7 +13,6 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
-import mmcore
 from mmcore.fingerprint import fingerprint
 from mmcore.serving import weights
 from mmcore.serving.identity import code_files, digest, versions
@@ -36,17 +36,20 @@ def package(
     requirements: Path,
     store: Path,
     serve: ServeSettings,
+    plugins: Sequence[str] = (),
 ) -> str:
     """Build the Bento `name:version` of the models `tasks_folder/<task>` into the Bento store; returns its tag.
 
     A Bento of that tag with equal content is left as it is, one with other content is replaced. `model_hash` is what
-    the release is known by; `GET /identity` gives it back beside the hashes of what is loaded.
+    the release is known by; `GET /identity` gives it back beside the hashes of what is loaded. `plugins`: modules of
+    one's own that the models need; they are packed too.
     """
     tag, store = f"{name.lower()}:{version}", store.resolve()
     # The context lies outside the store: BentoML reads nothing below a hidden folder, and a project's store is in one.
     with _folder(store, ".build-") as home, _folder(Path(tempfile.gettempdir()), f"mmcore-{_short(store)}-") as context:
-        known_as = {"name": name, "version": version, "tasks": list(tasks), "model_hash": model_hash}
-        identity = known_as | _assemble(context, tasks_folder, tasks, serve)
+        known_as = {"name": name, "version": version, "model_hash": model_hash}
+        made_of = {"tasks": list(tasks), "plugins": list(plugins)}
+        identity = known_as | made_of | _assemble(context, tasks_folder, tasks, plugins, serve)
         shutil.copyfile(bentofile, context / "bentofile.yaml")
         shutil.copyfile(requirements, context / "requirements.txt")
         identity["content_hash"] = digest(_files(context))
@@ -61,49 +64,51 @@ def package(
     return tag
 
 
-def export(tag: str, store: Path, path: Path) -> Path:
-    """Write the Bento as one archive that `bentoml import` reads; returns its path."""
-    target = path.resolve()
-    target.parent.mkdir(parents=True, exist_ok=True)
-    # The path must be absolute: BentoML takes a relative one from the root of the file system.
-    _bentoml(["export", tag, str(target)], store.resolve(), store)
-    return target
-
-
 def bento_path(store: Path, tag: str) -> Path:
     """The folder of a Bento in the store, whether it is there or not."""
     name, _, version = tag.partition(":")
     return store / "bentos" / name / version
 
 
-def code_hash() -> str:
-    """The hash of the code that a Bento made by this mmcore holds."""
-    package_folder = Path(str(mmcore.__file__)).parent
-    return digest({path.relative_to(package_folder).as_posix(): hash_file(path) for path in _code()})
+def code_hash(plugins: Sequence[str] = ()) -> str:
+    """The hash of the code of mmcore that a Bento made now holds."""
+    found = {name.removeprefix("mmcore/"): path for name, path in _code(plugins).items() if name.startswith("mmcore/")}
+    return digest({name: hash_file(path) for name, path in found.items()})
 
 
-def _code() -> list[Path]:
-    """The files of mmcore that the service can import, and its pages."""
-    folder = Path(str(mmcore.__file__)).parent
-    roots = [ENTRY]
+def _code(plugins: Sequence[str]) -> dict[str, Path]:
+    """The files of mmcore and of the plugins that the service can import, and its pages, by their name in the Bento."""
+    tops = ["mmcore", *sorted({plugin.partition(".")[0] for plugin in plugins})]
+    places = {top: _place(top) for top in tops}
+    roots = [ENTRY, *plugins]
     for name in FOLDERS:
-        place = folder.parent.joinpath(*name.split("."))
-        roots += [f"{name}.{path.stem}" for path in sorted(place.glob("*.py"))] if place.is_dir() else [name]
-    reached: Any = fingerprint(roots)["modules"]
-    files = [folder / "serving" / "page" / page for page in ("index.html", "docs.html")]
+        folder = places["mmcore"].joinpath(*name.split("."))
+        roots += [f"{name}.{path.stem}" for path in sorted(folder.glob("*.py"))] if folder.is_dir() else [name]
+    names = [f"mmcore/serving/page/{page}" for page in ("index.html", "docs.html")]
+    reached: Any = fingerprint(roots, own=tops)["modules"]
     for module in reached:
-        base = folder.parent.joinpath(*module.split("."))
-        files.append(base / "__init__.py" if base.is_dir() else base.with_suffix(".py"))
-    return sorted(set(files))
+        name = module.replace(".", "/")
+        is_package = (places[module.partition(".")[0]] / name).is_dir()
+        names.append(f"{name}/__init__.py" if is_package else f"{name}.py")
+    return {name: places[name.partition("/")[0].removesuffix(".py")] / name for name in sorted(set(names))}
 
 
-def _assemble(context: Path, tasks_folder: Path, tasks: Sequence[str], serve: ServeSettings) -> dict[str, Any]:
+def _place(top: str) -> Path:
+    """The folder that a top-level module or package lies in."""
+    spec = importlib.util.find_spec(top)
+    if spec is None or spec.origin is None:
+        raise LookupError(f"the plugin '{top}' cannot be found; is its folder on the Python path?")
+    origin = Path(spec.origin)
+    return origin.parent.parent if origin.name == "__init__.py" else origin.parent
+
+
+def _assemble(
+    context: Path, tasks_folder: Path, tasks: Sequence[str], plugins: Sequence[str], serve: ServeSettings
+) -> dict[str, Any]:
     """Fill the folder with code and models; returns what they are, by content."""
-    folder = Path(str(mmcore.__file__)).parent
-    for path in _code():
-        target = context / "mmcore" / path.relative_to(folder)
-        target.parent.mkdir(parents=True, exist_ok=True)
-        shutil.copyfile(path, target)
+    for name, path in _code(plugins).items():
+        (context / name).parent.mkdir(parents=True, exist_ok=True)
+        shutil.copyfile(path, context / name)
     release = context / "release"
     release.mkdir()
     weights_hash = weights.store(tasks_folder, tasks, release)

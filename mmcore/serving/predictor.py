@@ -4,6 +4,7 @@ Media and texts go through the very functions that prepared the training data, s
 the array that evaluation saw. Shapes: B batch, E shared space, S side, F frames.
 """
 
+import importlib
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
@@ -41,6 +42,8 @@ class Predictor:
         self.max_batch = serve.max_batch
         # Calls run side by side in `threads` threads: each gets its share of the cores, not all of them.
         torch.set_num_threads(max(1, torch.get_num_threads() // (serve.threads * serve.workers)))
+        for plugin in self.released["plugins"]:
+            importlib.import_module(plugin)
         self._weights = weights.load(folder, self.released["tasks"])
         self.models = {task: _build(folder / "models" / task, own) for task, own in self._weights.items()}
         self.prepare: PrepareSettings = next(iter(self.models.values())).processor.prepare

@@ -165,5 +165,3 @@ def _pages(predictor: Callable[[], "Predictor"]) -> Starlette:
         return FileResponse(PAGE / "docs.html", headers=PAGE_HEADERS)
 
     return Starlette(routes=[Route("/", page), Route("/docs", docs), Route("/identity", identity)])
-
-

@@ -161,9 +161,7 @@ class _Golden:
         media = read_table(folder / "media.parquet")
         self.media: dict[str, bytes] = dict(zip(media["key"].to_pylist(), media["content"].to_pylist(), strict=True))
         vectors = read_table(folder / "vectors.parquet")
-        self.vectors: dict[str, Any] = dict(
-            zip(vectors["key"].to_pylist(), vectors["vector"].to_pylist(), strict=True)
-        )
+        self.vectors: dict[str, Any] = dict(zip(vectors["key"].to_pylist(), vectors["vector"].to_pylist(), strict=True))
 
     def file(self, key: str) -> tuple[str, bytes]:
         return key, self.media[key]

@@ -92,9 +92,7 @@ def test_a_model_of_other_sizes_is_refused_unless_its_split_can_be_made(world, t
     with pytest.raises(ValueError, match=re.escape("image_size 24") + ".*" + re.escape("image_size 16")):
         evaluate(world.prepared, tmp_path / "tasks", refused, retrieval)
 
-    evaluate(
-        world.prepared, tmp_path / "tasks", champion, world.settings, data=world.data, validated=world.validated
-    )
+    evaluate(world.prepared, tmp_path / "tasks", champion, world.settings, data=world.data, validated=world.validated)
     evaluate(tmp_path / "prepared", tmp_path / "tasks", own, retrieval)
     expected, found = (
         {name: score["value"] for name, score in read_json(folder / "metrics.json")["retrieval"].items()}

@@ -53,9 +53,13 @@ def places(tmp_path: Path) -> dict[str, Path]:
 
 def ranked(identity: str, top: list[str], scores: list[float]) -> dict[str, Any]:
     return {
-        "id": f"text_to_image/{identity}", "input_id": identity, "direction": "text_to_image", "query": f"find {identity}",
-        "top": top, "top_scores": scores,
-    }  # fmt: skip
+        "id": f"text_to_image/{identity}",
+        "input_id": identity,
+        "direction": "text_to_image",
+        "query": f"find {identity}",
+        "top": top,
+        "top_scores": scores,
+    }
 
 
 def write(evaluation: Path, task: str, rows: list[dict[str, Any]]) -> None:

@@ -25,7 +25,8 @@ async def echo(request: Request) -> JSONResponse:
 def client(key: str | None = None) -> TestClient:
     guard = Middleware(Guard, key=key, limits=LIMITS, forms=["/caption"], decode=lambda: decode)
     paths = ["/", "/caption", "/other", "/readyz", "/metrics", "/static_content/x"]
-    return TestClient(Starlette(routes=[Route(path, echo, methods=["GET", "POST"]) for path in paths], middleware=[guard]))
+    routes = [Route(path, echo, methods=["GET", "POST"]) for path in paths]
+    return TestClient(Starlette(routes=routes, middleware=[guard]))
 
 
 def test_parts_reach_the_endpoint_decoded() -> None:
@@ -69,15 +70,20 @@ def test_a_false_content_length_does_not_help() -> None:
     assert answer.status_code == 413
 
 
-def test_without_a_key_everyone_may_ask() -> None:
-    assert client().get("/metrics").status_code == 200
+@pytest.mark.parametrize(
+    ("address", "status"), [("127.0.0.1", 200), ("[::1]", 200), ("10.0.0.5", 403), ("[::ffff:10.0.0.5]", 403)]
+)
+def test_without_a_key_only_this_machine_is_answered_however_the_server_was_started(address: str, status: int) -> None:
+    assert client().get(f"http://{address}/metrics").status_code == status
+    assert client("secret").get(f"http://{address}/metrics").status_code == 401
+    assert client().get(f"http://{address}/readyz").status_code == 200
 
 
 def test_with_a_key_only_who_knows_it_may_ask() -> None:
     guarded = client("secret")
     assert guarded.get("/metrics", headers={"Authorization": "Bearer secret"}).status_code == 200
-    for header in ({}, {"Authorization": "Bearer secre"}, {"Authorization": "Basic secret"}, {"Authorization": "Bearer é"}):
-        answer = guarded.get("/metrics", headers={name: value.encode() for name, value in header.items()})
+    for given in ("", "Bearer", "Bearer secre", "Basic secret", "Bearer é"):
+        answer = guarded.get("/metrics", headers={"Authorization": given.encode()})
         assert answer.status_code == 401
         assert answer.headers["WWW-Authenticate"] == "Bearer"
         assert answer.json()["error"].startswith("this service needs its key")

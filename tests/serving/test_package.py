@@ -10,9 +10,8 @@ from pathlib import Path
 import pytest
 from packaging.requirements import Requirement
 
-import mmcore
 from mmcore.serving import package as packages
-from mmcore.workspace import hash_folder, read_json
+from mmcore.workspace import hash_folder, read_json, write_json
 from tests.conftest import ROOT
 from tests.serving.conftest import World, pack
 
@@ -46,11 +45,10 @@ def test_the_pins_are_closed_so_that_nothing_is_resolved_afresh() -> None:
 
 
 def test_the_code_of_a_bento_is_what_serving_imports_and_no_more() -> None:
-    folder = Path(str(mmcore.__file__)).parent
-    names = {path.relative_to(folder).as_posix() for path in packages._code()}
+    names = {name.removeprefix("mmcore/") for name in packages._code([])}
     assert {"serving/bento.py", "serving/predictor.py", "serving/page/index.html", "data/modalities/image.py"} <= names
     assert {"models/multimodal.py", "models/encoders/conv_vit.py"} <= names
-    foreign = ("training", "quality", "evaluation", "report", "tasks", "metrics", "ledger", "data/store", "stages", "cli")
+    foreign = ("training", "quality", "evaluation", "report", "tasks", "metrics", "ledger", "data/store", "stages")
     assert not [name for name in names if name.startswith(foreign)]
     assert not {"serving/package.py", "serving/smoke_test.py", "serving/golden.py"} & names
 
@@ -70,7 +68,8 @@ def test_the_bento_holds_code_models_pins_and_its_own_hashes(world: World) -> No
 
 @pytest.mark.bento
 def test_the_store_holds_the_bento_and_nothing_half_made(world: World) -> None:
-    assert [path.name for path in world.store.iterdir()] == ["bentos"]
+    assert not list(world.store.glob(".*"))
+    assert [path.name for path in (world.store / "bentos").iterdir()] == ["tiny"]
 
 
 @pytest.mark.bento
@@ -104,7 +103,7 @@ def test_a_bento_with_a_flipped_byte_is_built_anew_and_what_a_killed_build_left_
     pack(tmp_path, world.tasks, world.settings, world.model_hash)
     content[-1] ^= 1
     assert tensors.read_bytes() == bytes(content)
-    assert [path.name for path in (tmp_path / "bentos").iterdir()] == ["bentos"]
+    assert not list((tmp_path / "bentos").glob(".*"))
 
 
 @pytest.mark.bento
@@ -132,3 +131,44 @@ print(package(Path({str(world.tasks)!r}), ["captioning"], name="tiny", version="
     identity = read_json(tmp_path / "project/.mmcore/bentoml/bentos/tiny/wheel/src/release/identity.json")
     assert identity["tasks"] == ["captioning"]
     assert identity["code_hash"] == packages.code_hash()
+
+
+PLUGIN = """
+from mmcore.models.encoders import ENCODERS
+from mmcore.models.encoders.conv_vit import Encoder
+
+ENCODERS.add("my_encoder")(Encoder)
+"""
+
+
+@pytest.mark.bento
+def test_a_plugin_of_ones_own_is_packed_and_loaded(
+    world: World, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    (tmp_path / "my_plugin.py").write_text(PLUGIN)
+    monkeypatch.syspath_prepend(str(tmp_path))
+    shutil.copytree(world.tasks / "captioning", tmp_path / "tasks" / "captioning")
+    config = tmp_path / "tasks" / "captioning" / "config.json"
+    content = read_json(config)
+    content["model"]["encoders"]["image"]["name"] = "my_encoder"
+    write_json(config, content)
+    tag = packages.package(
+        tmp_path / "tasks", ["captioning"], name="tiny", version="plugin", model_hash="h", plugins=["my_plugin"],
+        bentofile=ROOT / "bentofile.yaml", requirements=REQUIREMENTS, store=tmp_path / "store",
+        serve=world.settings.serve,
+    )  # fmt: skip
+    source = packages.bento_path(tmp_path / "store", tag) / "src"
+    code = (
+        "from pathlib import Path; from mmcore.serving.predictor import Predictor\n"
+        "found = Predictor(Path('release')).identity(); print(found['code_hash'], found['mmcore'])"
+    )
+    environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
+    done = subprocess.run(
+        [sys.executable, "-c", code], cwd=source, env=environment, capture_output=True, text=True, check=False
+    )
+    assert done.stdout.split() == [packages.code_hash(["my_plugin"]), "mmcore"], done.stderr
+
+
+def test_a_plugin_that_cannot_be_found_is_named() -> None:
+    with pytest.raises(LookupError, match="the plugin 'no_such_plugin' cannot be found"):
+        packages.code_hash(["no_such_plugin.fusion"])

@@ -2,9 +2,11 @@
 
 import io
 import json
+import shutil
 import struct
 import zlib
 from collections.abc import Iterator
+from pathlib import Path
 from typing import Any
 
 import numpy as np
@@ -14,6 +16,7 @@ from PIL import Image
 from starlette.testclient import TestClient
 
 from mmcore.serving.client import Sent, form
+from mmcore.workspace import read_json, write_json
 from tests import tiny
 from tests.serving.conftest import World, apng, noise, png
 
@@ -64,10 +67,8 @@ def test_the_identity_names_what_runs(client: TestClient, world: World) -> None:
     }  # fmt: skip
 
 
-@pytest.mark.parametrize(
-    ("path", "word"), [("/", "Summarise"), ("/docs", "swagger-ui"), ("/docs.json", "/caption"), ("/metrics", "bentoml")]
-)
-def test_pages_and_metrics_are_there(client: TestClient, path: str, word: str) -> None:
+@pytest.mark.parametrize(("path", "word"), [("/", "Summarise"), ("/docs", "swagger-ui"), ("/docs.json", "/caption")])
+def test_pages_are_there(client: TestClient, path: str, word: str) -> None:
     answer = client.get(path)
     assert answer.status_code == 200
     assert word in answer.text
@@ -152,7 +153,9 @@ def test_a_file_is_read_by_its_content_whatever_it_is_called(client: TestClient)
     assert post(client, "/caption", [("images", ("../../etc/passwd", image))]).status_code == 200
 
 
-@pytest.mark.parametrize("content_type", ["application/json", "application/vnd.bentoml+pickle", "text/plain", "image/png"])
+@pytest.mark.parametrize(
+    "content_type", ["application/json", "application/vnd.bentoml+pickle", "text/plain", "image/png"]
+)
 def test_another_content_type_is_refused(client: TestClient, content_type: str) -> None:
     body = json.dumps({"items": ["http://127.0.0.1:1/x.png"]})
     answer = client.post("/caption", content=body, headers={"Content-Type": content_type})
@@ -170,12 +173,21 @@ def test_a_huge_body_is_refused(client: TestClient, world: World) -> None:
     assert client.post("/caption", content=chunks()).status_code == 413
 
 
-def test_a_key_from_the_environment_is_asked_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_a_key_from_the_environment_is_what_the_guard_asks_for(world: World, monkeypatch: pytest.MonkeyPatch) -> None:
     from mmcore.serving.service import make_service
 
-    monkeypatch.setenv("MMCORE_API_KEY", "secret")
-    with TestClient(make_service(world.release).to_asgi()) as guarded:
-        assert guarded.get("/identity").status_code == 401
-        assert guarded.get("/identity", headers={"Authorization": "Bearer secret"}).status_code == 200
-        assert guarded.get("/").status_code == 200
-        assert guarded.get("/readyz").status_code == 200
+    for value, key in (("secret", "secret"), ("", None)):
+        monkeypatch.setenv("MMCORE_API_KEY", value)
+        ((middleware, options),) = make_service(world.release).middlewares
+        assert (middleware.__name__, options["key"]) == ("Guard", key)
+
+
+def test_a_release_without_a_task_has_no_endpoint_for_it(world: World, tmp_path: Path) -> None:
+    from mmcore.serving.service import make_service
+
+    shutil.copytree(world.release, tmp_path / "release")
+    identity = read_json(tmp_path / "release" / "identity.json")
+    write_json(tmp_path / "release" / "identity.json", {**identity, "tasks": ["captioning"]})
+    service = make_service(tmp_path / "release")
+    assert list(service.apis) == ["caption"]
+    assert service.middlewares[0][1]["forms"] == ["/caption"]

@@ -1,15 +1,23 @@
 """The real server in a real empty place: one Bento as it should be, and ones that are not."""
 
 import json
+import os
 import shutil
 import struct
 import subprocess
+import sys
 import tempfile
+from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import psutil
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 
+from mmcore.data.store import read_table
+from mmcore.serving.client import Client
 from mmcore.serving.package import bento_path, code_hash
 from mmcore.serving.smoke_test import SmokeResult, ask, check_identity, served, smoke_test
 from mmcore.workspace import read_json, write_json
@@ -71,27 +79,56 @@ def test_the_bento_answers_as_the_offline_predictions_do(world: World, tmp_path:
     assert leftovers() <= before
 
 
+@pytest.fixture(scope="module")
+def client(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[Client]:
+    with served(world.tag, world.store, tmp_path_factory.mktemp("logs") / "bento.log") as client:
+        yield client
+
+
 @pytest.mark.bento
-def test_wrong_answers_are_found_and_named(world: World, tmp_path: Path) -> None:
-    """One server, asked with golden requests that expect something else."""
-    cases = {}
-    for name in ("prediction", "order", "vector"):
-        shutil.copytree(world.golden, tmp_path / name)
-        cases[name] = read_json(tmp_path / name / "requests.json")
-    cases["prediction"]["tasks"]["captioning"][3]["prediction"] += "!"
-    cases["order"]["tasks"]["retrieval"][0]["order"].reverse()
-    cases["vector"]["tolerance"] = -1.0
-    for name, requests in cases.items():
-        write_json(tmp_path / name / "requests.json", requests)
-    with served(world.tag, world.store, tmp_path / "bento.log") as client:
-        found = {name: ask(client, tmp_path / name) for name in cases}
-        host_gone = (client.host, client.port)
-    counts, problem = found["prediction"]
-    assert counts["captioning"] == 19
-    assert problem.startswith(f"captioning, golden request {cases['prediction']['tasks']['captioning'][3]['id']}: ")
-    assert "the order is" in found["order"][1]
-    assert "an embedding differs" in found["vector"][1]
-    assert host_gone[0] == "127.0.0.1"
+@pytest.mark.parametrize(
+    ("task", "change", "words"),
+    [
+        ("captioning", lambda request: {"prediction": request["prediction"] + "!"}, "the answer is"),
+        ("summarisation", lambda request: {"prediction": "nothing happens"}, "offline 'nothing happens'"),
+        ("retrieval", lambda request: {"order": request["order"][::-1]}, "the order is"),
+        ("retrieval", lambda request: {"scores": [1.01] * len(request["scores"])}, "a score differs by"),
+        ("retrieval", lambda request: {"text": request["text"] + " one"}, "an embedding differs by"),
+    ],
+)
+def test_a_wrong_answer_is_found_and_named(
+    world: World, client: Client, tmp_path: Path, task: str, change: Callable[[Any], Any], words: str
+) -> None:
+    """The server is right: it is the golden request that expects something else."""
+    shutil.copytree(world.golden, tmp_path / "golden")
+    content = read_json(tmp_path / "golden" / "requests.json")
+    request = content["tasks"][task][3]
+    if "text" in request:
+        vectors = read_table(tmp_path / "golden" / "vectors.parquet").to_pylist()
+        (own,) = [row for row in vectors if row["key"] == request["text"]]
+        vectors.append({"key": request["text"] + " one", "vector": own["vector"]})
+        pq.write_table(pa.Table.from_pylist(vectors), tmp_path / "golden" / "vectors.parquet")
+    request |= change(request)
+    write_json(tmp_path / "golden" / "requests.json", content)
+    counts, problem = ask(client, tmp_path / "golden")
+    assert counts[task] == 19
+    assert problem.startswith(f"{task}, golden request {request['id']}: ")
+    assert words in problem
+
+
+@pytest.mark.bento
+def test_metrics_count_what_was_asked(client: Client) -> None:
+    status, body = client.request("GET", "/metrics")
+    assert status == 200
+    assert b'bentoml_service_request_total{endpoint="/readyz"' in body
+
+
+@pytest.mark.bento
+def test_the_server_listens_on_loopback_only(client: Client) -> None:
+    addresses = {
+        connection.laddr.ip for connection in psutil.net_connections("tcp") if connection.laddr.port == client.port
+    }
+    assert addresses == {"127.0.0.1"}
 
 
 @pytest.mark.bento
@@ -124,9 +161,6 @@ def test_a_bento_that_cannot_start_fails_with_its_last_words(world: World, tmp_p
 
 @pytest.mark.bento
 def test_a_bento_that_is_open_to_others_without_a_key_refuses_to_start(world: World, tmp_path: Path) -> None:
-    import os
-    import sys
-
     environment = {name: value for name, value in os.environ.items() if name not in ("PYTHONPATH", "MMCORE_API_KEY")}
     done = subprocess.run(
         [sys.executable, "-m", "bentoml", "serve", world.tag, "--host", "0.0.0.0", "--port", "0"], cwd=tmp_path,
