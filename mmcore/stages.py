@@ -25,7 +25,6 @@ from mmcore.models.card import card
 from mmcore.settings import Settings
 from mmcore.workspace import Workspace, hash_file, read_json, read_yaml, run_lock, write_bytes, write_folder, write_json
 
-
 SHELLS = ("sh", "dash", "bash", "zsh")
 # A stage whose run was killed a moment ago may still be writing its last checkpoint.
 LAST_SAVE_SECONDS = 20.0

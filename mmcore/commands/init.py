@@ -39,8 +39,8 @@ README = """\
 # {name}
 
 A project on mmcore {version}. `make run` runs it here. Your own data come in with
-`mmcore data import SOURCE --format imagefolder --replace --name {name}`; `mmcore plan` says what a run would do and why;
-`mmcore --help` lists the rest.
+`mmcore data import SOURCE --format imagefolder --replace --name {name}`; `mmcore plan` says what a run would do and
+why; `mmcore --help` lists the rest.
 Every number of a run stands in `params.yaml`.
 """
 

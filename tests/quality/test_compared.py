@@ -3,8 +3,8 @@ from mmcore.quality.probe import probe_row, texts_of
 from tests.quality.samples import LIMITS, captions, clip, image, sample, sound
 
 
-def numbers(row, known=(), point=()):
-    return compared(probe_row(row, LIMITS), texts_of(row), set(known), dict(point))
+def numbers(row, known=(), point=(), apart=True):
+    return compared(probe_row(row, LIMITS), texts_of(row), set(known), dict(point), apart=apart)
 
 
 def test_words_are_lower_case_and_chinese_by_the_character():
@@ -25,6 +25,14 @@ def test_what_is_said_of_a_clip_is_kept_apart():
     assert found["clip_caption_words"] == 2
     assert found["clip_summary_unknown"] == 1.0
     assert not [name for name in found if name.startswith(("caption", "summary", "image"))]
+
+
+def test_what_has_texts_but_no_caption_is_kept_apart_where_others_have_one():
+    row = sample("a", image=image(), transcript="it was great")
+    assert numbers(row)["uncaptioned_image_width"] == 20
+    assert numbers(row)["uncaptioned_transcript_words"] == 3
+    assert numbers(row, apart=False)["image_width"] == 20
+    assert numbers(sample("a", image=image()))["image_width"] == 20
 
 
 def test_an_unreadable_file_counts_as_one():

@@ -15,6 +15,7 @@ def test_a_batch_is_embedded_as_the_test_split_was(chain):
     assert {name: len(places) for name, (places, _) in embeddings.items()} == {"image": 90, "text": 90}
     found = {row["id"]: row for row in profile_batch(batch, reference, embeddings=embeddings).to_pylist()}
     columns = [f"{kind}_component_{k}" for kind in ("image", "caption") for k in (1, 2)]
+    columns.append("image_caption_similarity")
     for row in pq.read_table(reference / "reference.parquet").to_pylist():
         for name in columns:
             assert found[row["id"]][name] == pytest.approx(row[name], abs=1e-4)

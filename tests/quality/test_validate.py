@@ -148,6 +148,8 @@ def test_a_mostly_bad_set_fails_with_its_quarantine_kept(gate, tmp_path):
     assert len(kept) == 20
     assert kept["bad0"]["detail"] == "the image cannot be read: unknown or broken format"
     assert (tmp_path / "logs" / "data_docs" / "index.html").is_file()
+    judge(gate, fill(tmp_path / "sound"), name="next")
+    assert not (tmp_path / "logs" / "quarantine.parquet").exists()
 
 
 def test_an_empty_set_fails(gate, tmp_path):
