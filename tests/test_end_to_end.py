@@ -55,10 +55,10 @@ def test_the_first_run_ends_with_a_release_and_a_report(project: Path):
 def test_the_release_holds_the_models_that_were_judged(project: Path, tmp_path: Path):
     champion = releases.champion(project, "digitworld")
     assert champion is not None
+    words = ["artifacts", "get", str(project), "digitworld", "--stage", "champion", "--out", "got"]
     done = subprocess.run(
-        [sys.executable, "-m", "dvc", "artifacts", "get", str(project), "digitworld", *(["--stage", "champion", "-o", "got"])],
-        cwd=tmp_path, capture_output=True, text=True, check=False,
-    )  # fmt: skip
+        [sys.executable, "-m", "dvc", *words], cwd=tmp_path, capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr
     from mmcore.evaluation.gate import model_hash
 

@@ -24,7 +24,7 @@ class Corpus:
         description = read_json(prepared / "prepared.json")
         if split not in description["splits"]:
             raise LookupError(f"{prepared} has no split '{split}'; it has: {', '.join(description['splits'])}")
-        self.prepared, self.split = prepared, split
+        self.split = split
         self.settings: dict[str, Any] = description["settings"]
         self._parts = [_Part(prepared / folder) for folder in description["splits"][split]["parts"]]
         self._starts = [0]

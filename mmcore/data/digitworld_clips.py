@@ -47,8 +47,8 @@ TELLS = 0.75
 
 
 def clip_row(rng: np.random.Generator, split: str, index: int) -> Row:
-    """The columns of one clip: three captions in free words, and a summary in one fixed style, so that its score against
-    a single reference says what was understood and not which wording was guessed."""
+    """The columns of one clip: three captions in free words, and a summary in one fixed style, so that its score
+    against a single reference says what was understood and not which wording was guessed."""
     kind, colour = KINDS[int(rng.integers(len(KINDS)))], tuple(COLOURS)[int(rng.integers(len(COLOURS)))]
     events = [EVENTS[int(number)] for number in rng.permutation(len(EVENTS))[:2]]
     frames = render(rng, kind, colour, events, split)
