@@ -13,6 +13,7 @@ FILES = (
     "data.dvc",
     "requirements/bento.txt",
     ".dvc/config",
+    ".dvc/.gitignore",
     ".dvcignore",
     ".gitignore",
 )

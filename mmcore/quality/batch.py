@@ -9,7 +9,8 @@ import pyarrow.parquet as pq
 from mmcore.data import store
 from mmcore.data.modalities import Limits
 from mmcore.quality import components, probe
-from mmcore.quality.compared import compared
+from mmcore.quality.compared import compared, named
+from mmcore.quality.kinds import Kind, fields_of, kind_of
 from mmcore.quality.reference import CALIBRATION, WORDS, number_table
 from mmcore.settings import ValidateSettings
 from mmcore.workspace import read_json
@@ -28,13 +29,20 @@ def profile_batch(batch: Path, reference: Path, *, embeddings: components.Embedd
     """
     rows = list(read_batch(batch))
     settings = ValidateSettings(**read_json(reference / CALIBRATION)["limits"])
+    kinds = kinds_of(reference)
     known = set(pq.read_table(reference / WORDS)["word"].to_pylist())
     ids = [row["id"] for row in rows]
     points = components.apply(reference, ids, embeddings or {})
-    numbers = [
-        compared(probe.probe_row(row, settings), probe.texts_of(row), known, points.get(row["id"], {})) for row in rows
-    ]
+    numbers = []
+    for row in rows:
+        found = compared(probe.probe_row(row, settings), probe.texts_of(row), known, points.get(row["id"], {}))
+        numbers.append(named(found, kind_of(fields_of(row), kinds)))
     return number_table(ids, numbers)
+
+
+def kinds_of(reference: Path) -> list[Kind]:
+    """The kinds of samples in the reference."""
+    return [Kind(kind["label"], tuple(kind["has"])) for kind in read_json(reference / CALIBRATION)["kinds"]]
 
 
 def limits_of(reference: Path) -> Limits:

@@ -1,8 +1,7 @@
 """The numbers by which production is compared with the reference: one row of floats per sample, null where it has none.
 
-A number of a text is kept apart for samples with a clip (`clip_caption_words`): what is said of clips and of pictures
-are two populations, and a batch need not mix them as the test set does. Which modalities a batch holds is no drift;
-each column is compared over the samples that have it.
+Each kind of samples (`kinds`) has columns of its own. Which modalities a batch holds is no drift; each column is
+compared over the samples that have it.
 """
 
 import re
@@ -11,6 +10,7 @@ from typing import Any
 
 from mmcore.data import store
 from mmcore.quality import probe
+from mmcore.quality.kinds import Kind
 
 MEDIA_COLUMNS = tuple(name for name in probe.DESCRIBED if name.startswith(tuple(f"{media}_" for media in store.MEDIA)))
 SIZE_COLUMNS = ("image_width", "image_height", "video_width", "video_height")
@@ -26,17 +26,20 @@ def words(text: str) -> list[str]:
 def compared(
     facts: Mapping[str, Any], texts: Mapping[str, str], known: Collection[str], point: Mapping[str, float]
 ) -> dict[str, float]:
-    """The numbers of one sample: of its profile row, its texts (`probe.texts_of`) and the coordinates of its
-    embeddings (`components`).
+    """The numbers of one sample: of its profile row, its texts (`probe.texts_of`) and its embeddings (`components`).
 
     `known`: the words of the training texts; `<text>_unknown` is the share of words that are none of them.
     """
     numbers: dict[str, Any] = {name: facts.get(name) for name in (*MEDIA_COLUMNS, *SIZE_COLUMNS)}
     numbers |= {f"{media}_readable": facts.get(f"{media}_ok") for media in store.MEDIA}
-    kind = "clip_" if facts["has_video"] else ""
     for name, text in texts.items():
         found = words(text)
-        numbers |= {f"{kind}{column}": facts[column] for column in probe.DESCRIBED if column.startswith(f"{name}_")}
-        numbers[f"{kind}{name}_unknown"] = sum(word not in known for word in found) / len(found) if found else 0.0
+        numbers |= {column: facts[column] for column in probe.DESCRIBED if column.startswith(f"{name}_")}
+        numbers[f"{name}_unknown"] = sum(word not in known for word in found) / len(found) if found else 0.0
     numbers |= point
     return {name: probe.rounded(float(value)) for name, value in numbers.items() if value is not None}
+
+
+def named(numbers: Mapping[str, float], kind: Kind | None) -> dict[str, float]:
+    """The numbers of a sample by the column names of its kind; none for a sample of no known kind."""
+    return {} if kind is None else {f"{kind.prefix}{name}": value for name, value in numbers.items()}

@@ -1,6 +1,9 @@
-"""Embeddings in a few numbers: their coordinates on the principal axes of the reference's embeddings.
+"""Embeddings in a few numbers per sample.
 
-Raw dimensions are never compared one by one: hundreds of columns cost minutes and drown the ones that matter.
+Raw dimensions are never compared one by one: hundreds of columns cost minutes and drown the ones that matter. What
+stands for them: the coordinates on the principal axes of the reference's embeddings (`image_component_1` ...), the
+cosine to the nearest reference sample (`image_nearest`: low for what the model has seen nothing like), and the cosine
+between a sample's media and its caption (`image_caption_similarity`: low where the two no longer agree).
 """
 
 from collections.abc import Mapping, Sequence
@@ -14,34 +17,43 @@ from numpy.typing import NDArray
 TASK = "retrieval"
 # A text's embedding is that of the sample's first caption.
 _COLUMN = {"text": "caption"}
+_BLOCK = 1024
 
 Points = dict[str, dict[str, float]]
-# Per modality: the places of the samples that have one, float32 [N, E].
+# Per modality: the places of the samples that have one, float32 [N, E], rows of length 1.
 Embeddings = Mapping[str, tuple[Sequence[int], NDArray[np.float32]]]
 
 
 def fit(evaluation: Path, output: Path, ids: Sequence[str], count: int) -> Points:
-    """The coordinates of the samples `ids` on `count` axes for each modality that `evaluate` has embedded, by id and
-    column; the axes are written to `output`. Empty if nothing was embedded."""
+    """The numbers of the samples `ids`, by id and column, with `count` axes for each modality that `evaluate` has
+    embedded. The axes and the embeddings are written to `output`. Empty if nothing was embedded."""
     found: Points = {}
-    for modality, (names, stored_NE) in _stored(evaluation).items():
-        place = {name: index for index, name in enumerate(names)}
-        own = [name for name in ids if name in place]
-        if len(own) > count:
-            own_NE = stored_NE[[place[name] for name in own]]
-            axes = principal_axes(own_NE, count)
+    own: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for modality, stored in _stored(evaluation).items():
+        chosen = {name: stored[name] for name in ids if name in stored}
+        if len(chosen) > count:
+            own[modality] = chosen
+            vectors_NE = np.stack(list(chosen.values()))
+            axes = principal_axes(vectors_NE, count)
             np.save(output / f"components.{modality}.npy", axes)
-            _add(found, own, project(own_NE, axes), modality)
+            np.save(output / f"embeddings.{modality}.npy", vectors_NE)
+            _add(found, modality, list(chosen), project(vectors_NE, axes), nearest(vectors_NE))
+    _add_pairs(found, own)
     return found
 
 
 def apply(reference: Path, ids: Sequence[str], embeddings: Embeddings) -> Points:
-    """The coordinates of a batch with these ids on the axes in `reference`, by id and column."""
+    """The numbers of a batch with these ids, by id and column, for the modalities that `reference` knows."""
     found: Points = {}
-    for modality, (places, stored_NE) in embeddings.items():
-        path = reference / f"components.{modality}.npy"
-        if path.is_file() and len(places):
-            _add(found, [ids[place] for place in places], project(stored_NE, np.load(path)), modality)
+    own: dict[str, dict[str, NDArray[np.float32]]] = {}
+    for modality in modalities(reference):
+        places, vectors_NE = embeddings.get(modality, ((), np.zeros((0, 0), np.float32)))
+        if len(places):
+            names = [ids[place] for place in places]
+            own[modality] = dict(zip(names, vectors_NE, strict=True))
+            axes, known_ME = (np.load(reference / f"{kind}.{modality}.npy") for kind in ("components", "embeddings"))
+            _add(found, modality, names, project(vectors_NE, axes), nearest(vectors_NE, known_ME))
+    _add_pairs(found, own)
     return found
 
 
@@ -64,18 +76,46 @@ def project(embeddings_NE: NDArray[np.float32], axes: NDArray[np.float64]) -> ND
     return np.asarray((embeddings_NE.astype(np.float64) - axes[0]) @ axes[1:].T)
 
 
-def _stored(evaluation: Path) -> dict[str, tuple[list[str], NDArray[np.float32]]]:
-    """Per modality the sample ids and the embeddings that `evaluate` left; of several texts the first one's."""
-    found = {}
-    for path in sorted((evaluation / "embeddings").glob(f"{TASK}.*.npy")):
-        modality = path.name.removeprefix(f"{TASK}.").removesuffix(".npy")
-        names = pq.read_table(path.with_suffix(".parquet"), columns=["id"])["id"].to_pylist()
-        keep = [index for index, name in enumerate(names) if "#" not in name or name.endswith("#0")]
-        found[modality] = ([names[index].removesuffix("#0") for index in keep], np.load(path)[keep])
+def nearest(embeddings_NE: NDArray[np.float32], among_ME: NDArray[np.float32] | None = None) -> NDArray[np.float64]:
+    """[N]: the largest cosine to any of `among`; without it, to any other one of the embeddings themselves."""
+    known_EM = (embeddings_NE if among_ME is None else among_ME).astype(np.float64).T
+    found = np.empty(len(embeddings_NE))
+    for start in range(0, len(embeddings_NE), _BLOCK):
+        cosines = embeddings_NE[start : start + _BLOCK].astype(np.float64) @ known_EM
+        if among_ME is None:
+            rows = np.arange(len(cosines))
+            cosines[rows, start + rows] = -1
+        found[start : start + _BLOCK] = cosines.max(axis=1)
     return found
 
 
-def _add(found: Points, ids: Sequence[str], points_NK: NDArray[np.float64], modality: str) -> None:
+def _stored(evaluation: Path) -> dict[str, dict[str, NDArray[np.float32]]]:
+    """Per modality the embeddings that `evaluate` left, by sample id; of several texts the first one's."""
+    found = {}
+    for path in sorted((evaluation / "embeddings").glob(f"{TASK}.*.npy")):
+        names = pq.read_table(path.with_suffix(".parquet"), columns=["id"])["id"].to_pylist()
+        vectors_NE = np.load(path)
+        found[path.name.removeprefix(f"{TASK}.").removesuffix(".npy")] = {
+            name.removesuffix("#0"): vectors_NE[index]
+            for index, name in enumerate(names)
+            if "#" not in name or name.endswith("#0")
+        }
+    return found
+
+
+def _add(
+    found: Points, modality: str, ids: Sequence[str], points_NK: NDArray[np.float64], nearest_N: NDArray[np.float64]
+) -> None:
     column = _COLUMN.get(modality, modality)
-    for name, point in zip(ids, points_NK.tolist(), strict=True):
-        found.setdefault(name, {}).update({f"{column}_component_{k + 1}": value for k, value in enumerate(point)})
+    for name, point, cosine in zip(ids, points_NK.tolist(), nearest_N.tolist(), strict=True):
+        numbers = {f"{column}_component_{k + 1}": value for k, value in enumerate(point)}
+        found.setdefault(name, {}).update(numbers | {f"{column}_nearest": cosine})
+
+
+def _add_pairs(found: Points, embeddings: Mapping[str, Mapping[str, NDArray[np.float32]]]) -> None:
+    texts = embeddings.get("text", {})
+    for modality in sorted(set(embeddings) - {"text"}):
+        for name, vector_E in embeddings[modality].items():
+            if name in texts:
+                cosine = float(vector_E.astype(np.float64) @ texts[name].astype(np.float64))
+                found[name][f"{modality}_caption_similarity"] = cosine

@@ -10,7 +10,8 @@ from numpy.typing import NDArray
 from mmcore.data.modalities import MODALITIES
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.quality import components, probe
-from mmcore.quality.batch import limits_of, read_batch
+from mmcore.quality.batch import kinds_of, limits_of, read_batch
+from mmcore.quality.kinds import fields_of, kind_of
 from mmcore.quality.reference import CALIBRATION
 from mmcore.workspace import hash_file, read_json
 
@@ -36,14 +37,20 @@ def embed_batch(batch: Path, reference: Path, model: Path) -> components.Embeddi
 def _values(
     batch: Path, reference: Path, network: MultimodalModel, wanted: list[str]
 ) -> dict[str, tuple[list[int], list[Any]]]:
-    """Per modality that the batch has, the places and the decoded media or the texts; unreadable media are left out."""
-    limits = limits_of(reference)
+    """Per modality that the batch has, the places and the decoded media or the texts; unreadable media are left out.
+
+    As in the evaluation, only of kinds of samples that have both a caption and media that the model embeds.
+    """
+    limits, kinds = limits_of(reference), kinds_of(reference)
     found: dict[str, tuple[list[int], list[Any]]] = {}
     for place, row in enumerate(read_batch(batch)):
+        kind = kind_of(fields_of(row), kinds)
+        if kind is None or "caption" not in kind.has or not set(wanted) & set(kind.has):
+            continue
         for modality in wanted:
             item: Any = None
             if modality == "text":
-                item = None if row["video"] is not None else probe.texts_of(row).get("caption")
+                item = probe.texts_of(row).get("caption")
             elif row[modality] is not None:
                 reader = MODALITIES[modality]()
                 try:

@@ -19,7 +19,9 @@ from scipy.stats import ks_2samp  # type: ignore[import-untyped]
 
 from mmcore.data.corpus import Corpus
 from mmcore.data.prepare import row_texts
+from mmcore.data.store import MEDIA
 from mmcore.quality import compared, components, probe
+from mmcore.quality.kinds import fields_of, find_kinds, kind_of
 from mmcore.settings import Settings
 from mmcore.workspace import hash_file, write_json
 
@@ -36,9 +38,10 @@ def reference(
     """Fill the empty folder `output` with what a batch is compared with:
 
     `reference.parquet` (id and one column per number, of at most `reference.rows` accepted test samples),
-    `words.parquet` (the words of the training texts), `components.<modality>.npy` (float64 [1 + K, E]: the mean and
-    the K principal axes of the retrieval embeddings that `evaluate` stored, if it did), `calibration.json` (per column
-    its threshold). Depends on the settings `seed`, `reference`, `validate` and `monitor.false_alarm_rate`.
+    `words.parquet` (the words of the training texts), `embeddings.<modality>.npy` and `components.<modality>.npy`
+    (float64 [1 + K, E]: the mean and the K principal axes) of the retrieval embeddings that `evaluate` stored, if it
+    did, `calibration.json` (per column its threshold). Depends on the settings `seed`, `reference`, `validate` and
+    `monitor.false_alarm_rate`.
     """
     corpus = Corpus(prepared, SPLIT)
     chosen = sorted(np.random.default_rng(settings.seed).permutation(len(corpus))[: settings.reference.rows].tolist())
@@ -46,8 +49,14 @@ def reference(
     facts = {row["id"]: row for row in _profile(validated)}
     known = set(_training_words(prepared))
     points = components.fit(evaluation, output, [row["id"] for row in rows], settings.reference.components)
+    held = [_held(row, facts[row["id"]]) for row in rows]
+    kinds = find_kinds(held)
     numbers = [
-        compared.compared(facts[row["id"]], probe.texts_of(row), known, points.get(row["id"], {})) for row in rows
+        compared.named(
+            compared.compared(facts[row["id"]], probe.texts_of(row), known, points.get(row["id"], {})),
+            kind_of(has, kinds),
+        )
+        for row, has in zip(rows, held, strict=True)
     ]
     table = number_table([row["id"] for row in rows], numbers)
     threshold = calibrate(
@@ -65,6 +74,7 @@ def reference(
             "false_alarm_rate": settings.monitor.false_alarm_rate,
             "splits": settings.reference.splits,
             "columns": {name: _column(table[name], threshold) for name in table.column_names[1:]},
+            "kinds": [asdict(kind) for kind in kinds],
             "limits": asdict(settings.validate),
             "embeddings_of": hash_file(model) if points else None,
         },
@@ -82,6 +92,11 @@ def _profile(validated: Path) -> list[dict[str, Any]]:
     profile = pq.read_table(validated / "profile.parquet", filters=[("split", "=", SPLIT)])
     rows: list[dict[str, Any]] = profile.to_pylist()
     return rows
+
+
+def _held(row: dict[str, Any], facts: dict[str, Any]) -> tuple[str, ...]:
+    """What a prepared sample holds: its row has the texts, its profile says which media there were."""
+    return fields_of(row | {name: facts[f"{name}_sha256"] for name in MEDIA})
 
 
 def _training_words(prepared: Path) -> Iterator[str]:

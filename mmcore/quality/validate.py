@@ -55,6 +55,8 @@ def validate(
     `logs/data_docs`. A ValueError names the first shard that is not what the manifest says. Where too few samples
     survive, the quarantine and the summary go to `logs` and a ValueError says why.
     """
+    for left in ("quarantine.parquet", "summary.json"):
+        (logs / left).unlink(missing_ok=True)
     store.verify(data)
     profile = _probe(data, settings, data_settings.limit, processes)
     findings = expectations.check(profile, settings, logs / "data_docs")

@@ -26,7 +26,7 @@ def test_a_folder_of_files_is_a_batch(chain, tmp_path):
     assert sorted(found) == ["a.wav", "b.PNG", "d.txt", "sub/c.apng"]
     assert found["a.wav"]["audio_seconds"] == 0.5
     assert found["b.PNG"]["image_width"] == 20
-    assert found["sub/c.apng"]["video_frames"] == 2
+    assert found["sub/c.apng"]["video/video_frames"] == 2
     assert (found["d.txt"]["caption_words"], found["d.txt"]["caption_unknown"]) == (2, 0.5)
 
 

@@ -1,10 +1,11 @@
-from mmcore.quality.compared import compared, words
+from mmcore.quality.compared import compared, named, words
+from mmcore.quality.kinds import Kind
 from mmcore.quality.probe import probe_row, texts_of
 from tests.quality.samples import LIMITS, captions, clip, image, sample, sound
 
 
-def numbers(row, known=(), point=(), apart=True):
-    return compared(probe_row(row, LIMITS), texts_of(row), set(known), dict(point), apart=apart)
+def numbers(row, known=(), point=()):
+    return compared(probe_row(row, LIMITS), texts_of(row), set(known), dict(point))
 
 
 def test_words_are_lower_case_and_chinese_by_the_character():
@@ -20,19 +21,11 @@ def test_a_picture_with_a_caption_gives_its_numbers():
     assert not [name for name in found if name.startswith(("video", "audio", "clip", "summary"))]
 
 
-def test_what_is_said_of_a_clip_is_kept_apart():
-    found = numbers(sample("a", video=clip(1, 2), captions=captions("it moves"), summary="moves"))
-    assert found["clip_caption_words"] == 2
-    assert found["clip_summary_unknown"] == 1.0
-    assert not [name for name in found if name.startswith(("caption", "summary", "image"))]
-
-
-def test_what_has_texts_but_no_caption_is_kept_apart_where_others_have_one():
-    row = sample("a", image=image(), transcript="it was great")
-    assert numbers(row)["uncaptioned_image_width"] == 20
-    assert numbers(row)["uncaptioned_transcript_words"] == 3
-    assert numbers(row, apart=False)["image_width"] == 20
-    assert numbers(sample("a", image=image()))["image_width"] == 20
+def test_columns_are_named_by_the_kind_of_the_sample():
+    found = numbers(sample("a", video=clip(1, 2), summary="it moves"))
+    assert named(found, Kind("video", ("video", "summary")))["video/summary_words"] == 2
+    assert named(found, Kind("", ("video", "summary"))) == found
+    assert named(found, None) == {}
 
 
 def test_an_unreadable_file_counts_as_one():

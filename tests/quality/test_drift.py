@@ -35,12 +35,18 @@ def test_each_kind_of_shift_is_told_by_its_column(chain, drift, tmp_path):
     verdict = drift.compare(chain.root / "reference", batch, chain.settings.monitor, tmp_path / "r.html")
     assert verdict.verdict == "drift"
     found = {column.column: column for column in verdict.columns}
-    for name in ("image_brightness", "video_brightness", "audio_seconds", "caption_unknown", "clip_caption_unknown"):
+    for name in (
+        "image_brightness",
+        "video/video_brightness",
+        "audio_seconds",
+        "caption_unknown",
+        "video/caption_unknown",
+    ):
         assert found[name].drifted
         assert found[name].score <= found[name].threshold < 0.01
         assert found[name].batch_mean > found[name].reference_mean
         assert f"| {name} |" in verdict.describe()
-    for name in ("image_width", "image_readable", "audio_peak", "video_motion"):
+    for name in ("image_width", "image_readable", "audio_peak", "video/video_motion"):
         assert not found[name].drifted
     assert verdict.columns[0].drifted
     assert verdict.to_json()["columns"][0]["drifted"] is True

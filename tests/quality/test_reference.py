@@ -69,7 +69,7 @@ def test_the_reference_holds_numbers_words_components_and_thresholds(chain):
     assert numbers.num_rows == 100
     ids = numbers["id"].to_pylist()
     assert all(name.startswith("test-") for name in ids)
-    assert numbers["video_frames"].null_count == sum(int(name.split("-")[-1]) % 4 != 3 for name in ids)
+    assert numbers["video/video_frames"].null_count == sum(int(name.split("-")[-1]) % 4 != 3 for name in ids)
     assert numbers["image_component_1"].null_count == numbers["caption_component_2"].null_count < 100
     assert set(pq.read_table(folder / "words.parquet")["word"].to_pylist()) == {
         "a", "again", "ball", "big", "dark", "fades", "pale"
@@ -77,6 +77,10 @@ def test_the_reference_holds_numbers_words_components_and_thresholds(chain):
     calibration = read_json(folder / "calibration.json")
     assert set(calibration["columns"]) == set(numbers.column_names) - {"id"}
     assert calibration["embeddings_of"] == hash_file(chain.root / "tasks" / "retrieval" / "model.safetensors")
+    assert [kind["has"] for kind in calibration["kinds"]] == [
+        ["image", "audio", "caption"],
+        ["video", "caption", "summary"],
+    ]
     assert (calibration["rows"], calibration["false_alarm_rate"]) == (100, 0.01)
     assert calibration["limits"]["max_pixels"] == chain.settings.validate.max_pixels
 
