@@ -21,7 +21,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp  # type: ignore[import-untyped]
+from scipy.stats import ks_2samp
 
 from mmcore import params
 from mmcore.data import digitworld, store
@@ -147,7 +147,7 @@ def numbers_of(work: tuple[str, int, int], *, limits: ValidateSettings, known: S
     """The compared numbers of rows drawn for one change, from `first` on, in the mix of the test split."""
     name, first, count = work
     vocabulary = set(known)
-    kinds = find_kinds([fields_of(digitworld.make(content, "test", 0)) for content in MIX])
+    kinds = find_kinds([fields_of(digitworld.make(content, "test", 0)) for content in MIX for _ in range(MIX[content])])
     found = []
     with palette(NEW_COLOURS if name.startswith("new colours") else dict(COLOURS)):
         for content, share in MIX.items():

@@ -12,6 +12,7 @@ from prefect.artifacts import create_markdown_artifact
 from flows.steps import quietly
 from mmcore import params
 from mmcore.quality import batch, drift
+from mmcore.quality.embed import embed_batch
 from mmcore.workspace import Workspace, write_json
 
 
@@ -22,7 +23,9 @@ def monitor(batch_path: str) -> str:
     settings = params.load(workspace.params)
     folder = workspace.artifacts / "monitor"
     folder.mkdir(parents=True, exist_ok=True)
-    rows = batch.profile_batch(Path(batch_path), workspace.reference)
+    source, model = Path(batch_path), workspace.tasks / "retrieval"
+    embeddings = embed_batch(source, workspace.reference, model) if model.is_dir() else None
+    rows = batch.profile_batch(source, workspace.reference, embeddings=embeddings)
     found = drift.compare(workspace.reference, rows, settings.monitor, folder / "index.html")
     write_json(folder / "verdict.json", found.to_json())
     create_markdown_artifact(found.describe(), key="drift")

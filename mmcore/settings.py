@@ -26,7 +26,13 @@ class DataSettings:
 
 @dataclass(frozen=True)
 class ValidateSettings:
-    """Limits of the media gate. Shares are fractions; `max_pixels` is checked before anything is decoded."""
+    """Limits of the media gate.
+
+    The stage fails if fewer than `min_rows` samples, or less than the share `min_accepted_share` of all, survive.
+    Pictures need `min_side` pixels on each side; `max_pixels` (all frames of a clip together) and `max_frames` are
+    checked before anything is decoded. Recordings last at most `max_seconds` and differ from the length that their
+    source states by at most the share `duration_tolerance`. Texts longer than `max_characters` are flagged.
+    """
 
     __pydantic_config__ = STRICT
     min_accepted_share: float

@@ -165,8 +165,13 @@ def row_texts(row: Row) -> Iterable[str]:
 def _write_profile(validated: Path, output: Path, accepted: pa.Table) -> None:
     """The profile rows of the accepted samples."""
     profile = read_table(validated / "profile.parquet")
-    kept = profile.filter(pc.is_in(profile["id"], value_set=accepted["id"]))
+    # By place: a rejected sample may carry the id of an accepted one.
+    kept = profile.filter(pc.is_in(_places(profile), value_set=_places(accepted)))
     pq.write_table(kept, output / "profile.parquet", compression="zstd")
+
+
+def _places(samples: pa.Table) -> pa.ChunkedArray:
+    return pc.binary_join_element_wise(samples["shard"], pc.cast(samples["row"], pa.string()), "#")
 
 
 def _summary(

@@ -15,7 +15,7 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from scipy.stats import ks_2samp  # type: ignore[import-untyped]
+from scipy.stats import ks_2samp
 
 from mmcore.data.corpus import Corpus
 from mmcore.data.prepare import row_texts
@@ -116,7 +116,7 @@ def _column(values: pa.ChunkedArray, threshold: float) -> dict[str, float]:
 def calibrate(table: pa.Table, *, rate: float, splits: int, seed: int) -> float:
     """The p-value that the smallest one over all columns falls to in the share `rate` of `splits` random halvings.
 
-    Every modality pattern is halved by itself, so each column is compared over equally many samples each time.
+    Samples that have the same columns are halved by themselves, so each column falls into two halves each time.
     ValueError if `splits` are too few to tell.
     """
     place = int(rate * splits)
@@ -136,7 +136,8 @@ def calibrate(table: pa.Table, *, rate: float, splits: int, seed: int) -> float:
     for split in range(splits):
         in_first = np.zeros(len(values_NC), bool)
         for stratum in strata:
-            in_first[rng.permutation(stratum)[: len(stratum) // 2]] = True
+            half = (len(stratum) + int(rng.integers(2))) // 2
+            in_first[rng.permutation(stratum)[:half]] = True
         smallest[split] = min(group.p_value(in_first) for group in groups)
     return probe.rounded(float(np.sort(smallest)[place - 1]))
 

@@ -37,6 +37,8 @@ QUARANTINE_SCHEMA = pa.schema(
 )
 
 Facts = dict[str, Any]
+# What the verdicts and the counts need to know of every sample.
+_JUDGED = ["id", "split", "shard", "row", "repairs", *(f"has_{name}" for name in (*store.MEDIA, "text"))]
 
 
 def validate(
@@ -62,10 +64,10 @@ def validate(
     findings = expectations.check(profile, settings, logs / "data_docs")
     if findings.errors:
         raise RuntimeError("Great Expectations could not check the profile: " + "; ".join(findings.errors))
-    samples = profile.to_pylist()
+    samples = profile.select(_JUDGED).to_pylist()
     problems = _problems(samples, findings.problems)
     refused = _refused(data, data_settings.limit)
-    quarantine = _quarantine(data, samples, problems, settings) + refused
+    quarantine = _quarantine(data, profile, problems, settings) + refused
     accepted = [
         {**facts, "verdict": verdict_of(codes)}
         for facts, codes in zip(samples, problems, strict=True)
@@ -93,11 +95,12 @@ def _probe(data: Path, settings: ValidateSettings, limit: int | None, processes:
         if num_rows > 0:
             work.append((data / shard.path, num_rows))
     progress = Progress("probing", total=sum(taken.values()), unit="samples")
-    rows: list[Facts] = []
+    # Columns, not rows: a million rows as dicts would not fit.
+    parts = [probe.profile_table([])]
     for part in map_processes(partial(probe.probe_shard, settings=settings), work, processes=processes):
-        rows += part
+        parts.append(probe.profile_table(part))
         progress.advance(len(part))
-    profile = probe.profile_table(rows)
+    profile = pa.concat_tables(parts).combine_chunks()
     for name, values in (
         ("duplicate_of", duplicates.within_splits(profile)),
         ("leaked_from", duplicates.across_splits(profile)),
@@ -126,20 +129,21 @@ def _problems(samples: Sequence[Facts], found: dict[int, tuple[str, ...]]) -> li
 
 
 def _quarantine(
-    data: Path, samples: Sequence[Facts], problems: Sequence[list[str]], settings: ValidateSettings
+    data: Path, profile: pa.Table, problems: Sequence[list[str]], settings: ValidateSettings
 ) -> list[Facts]:
     chosen = [index for index, codes in enumerate(problems) if codes]
-    pictures = thumbnails(data, [(samples[index]["shard"], samples[index]["row"]) for index in chosen], settings)
+    samples = profile.take(chosen).to_pylist() if chosen else []
+    pictures = thumbnails(data, [(facts["shard"], facts["row"]) for facts in samples], settings)
     return [
         {
-            "id": samples[index]["id"],
+            "id": facts["id"],
             "verdict": verdict_of(problems[index]),
             "problems": problems[index],
-            "detail": "; ".join(dict.fromkeys(_detail(code, samples[index], settings) for code in problems[index])),
-            "split": samples[index]["split"],
+            "detail": "; ".join(dict.fromkeys(_detail(code, facts, settings) for code in problems[index])),
+            "split": facts["split"],
             "thumbnail": picture,
         }
-        for index, picture in zip(chosen, pictures, strict=True)
+        for index, facts, picture in zip(chosen, samples, pictures, strict=True)
     ]
 
 

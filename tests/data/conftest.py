@@ -37,7 +37,7 @@ def accept(data: Path, validated: Path, *, without: tuple[str, ...] = ()) -> Pat
     pq.write_table(
         pa.Table.from_pylist([row for row in rows if row["id"] not in without]), validated / "accepted.parquet"
     )
-    profile = [{"id": row["id"], "split": row["split"]} for row in rows]
+    profile = [{name: row[name] for name in ("id", "split", "shard", "row")} for row in rows]
     pq.write_table(pa.Table.from_pylist(profile), validated / "profile.parquet")
     return validated
 

@@ -6,6 +6,7 @@ import pyarrow.parquet as pq
 import pytest
 from scipy.stats import ks_2samp
 
+from mmcore.fingerprint import fingerprint
 from mmcore.quality.reference import _Group, calibrate, number_table
 from mmcore.workspace import hash_file, hash_folder, read_json
 
@@ -83,6 +84,12 @@ def test_the_reference_holds_numbers_words_components_and_thresholds(chain):
     ]
     assert (calibration["rows"], calibration["false_alarm_rate"]) == (100, 0.01)
     assert calibration["limits"]["max_pixels"] == chain.settings.validate.max_pixels
+
+
+def test_the_stage_imports_no_heavy_tool():
+    libraries = fingerprint(["mmcore.quality.reference"])["libraries"]
+    assert "scipy" in libraries
+    assert not set(libraries) & {"evidently", "great_expectations", "pandas", "torch"}
 
 
 def test_the_reference_has_the_same_bytes_every_time_and_others_for_another_seed(chain, tmp_path):
