@@ -29,7 +29,7 @@ def monitor(batch_path: str) -> str:
     found = drift.compare(workspace.reference, rows, settings.monitor, folder / "index.html")
     write_json(folder / "verdict.json", found.to_json())
     create_markdown_artifact(found.describe(), key="drift")
-    print(found.describe())
+    print(found.describe().replace("**", ""))
     print(f"Evidently's report: {folder / 'index.html'}")
     return found.verdict
 
