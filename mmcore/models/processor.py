@@ -60,4 +60,3 @@ class Processor:
             end = row.index(EOS) if EOS in row else len(row)
             rows.append(row[:end])
         return [str(text).strip() for text in self.tokenizer.decode_batch(rows, skip_special_tokens=True)]
-

@@ -116,9 +116,7 @@ class Task:
         texts = [text for own in captions for text in own]
         numbered = [(number, place) for number, own in enumerate(captions) for place in range(len(own))]
         firsts = [i for i, (_, place) in enumerate(numbered) if place == 0]
-        of_media = [
-            model.embed(self.of, *batches.at(i).to(model.device).inputs[self.of]) for i in range(len(batches))
-        ]
+        of_media = [model.embed(self.of, *batches.at(i).to(model.device).inputs[self.of]) for i in range(len(batches))]
         of_texts = []
         for start in range(0, len(texts), batch_size):
             values, mask = model.processor.texts(texts[start : start + batch_size])

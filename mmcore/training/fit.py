@@ -96,9 +96,7 @@ def fit(
     """
     torch.manual_seed(seed)
     model.to(device.torch)
-    source = learner.batches(
-        train, model.processor, batch_size=optim.batch_size, seed=seed, augment=augment
-    )
+    source = learner.batches(train, model.processor, batch_size=optim.batch_size, seed=seed, augment=augment)
     state = _State(model, learner, optim, device)
     state.resume(checkpoints)
     curves = Curves(logs / "curves.csv", learner.terms, fresh=state.step == 0)
