@@ -29,7 +29,8 @@ class Machine:
     precision: str
 
     def __str__(self) -> str:
-        return f"{self.device} · {self.memory} · {self.precision} · {self.threads} threads"
+        threads = f"{self.threads} thread{'s' * (self.threads > 1)}"
+        return f"{self.device} · {self.memory} · {self.precision} · {threads}"
 
 
 def ensure_data(workspace: Workspace, settings: Settings) -> str:
@@ -100,4 +101,7 @@ def machine(settings: Settings) -> Machine:
         answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip().splitlines()
         if answer:
             device, _, memory = answer[0].partition(", ")
-    return Machine(device, memory, settings.train.threads, settings.train.precision)
+    precision = settings.train.precision
+    if precision == "auto":
+        precision = "bf16" if "CPU" not in device else "fp32"
+    return Machine(device, memory, settings.train.threads, precision)
