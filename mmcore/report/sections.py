@@ -38,7 +38,7 @@ def facts(run: Run | None) -> list[str]:
         known.get("started", "").replace("T", " ").replace("+00:00", " UTC"),
         known.get("device", ""),
         known.get("memory", ""),
-        f"{known['threads']} thread{'s' * (known['threads'] > 1)}" if "threads" in known else "",
+        f"{known['threads']} thread{'' if known['threads'] == '1' else 's'}" if "threads" in known else "",
         "" if precision == "auto" else precision,
         duration(run.seconds) if run.stages else "",
     ]
