@@ -19,7 +19,7 @@ from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
-from mmcore.workspace import read_yaml
+from mmcore.workspace import read_yaml, write_bytes
 
 IDENTITY = ("mmcore", "mmcore@localhost")
 
@@ -82,12 +82,23 @@ class Ledger:
     # Data ---------------------------------------------------------------------------------------------------------
 
     def data_state(self) -> str:
-        """`absent`, `changed` (data/ is not what data.dvc says) or `same`."""
+        """`absent`, `changed` (data/ is not what data.dvc says) or `same`; in the last case the cache holds them, too."""
         if not (self.root / "data").is_dir():
             return "absent"
         with self._repo() as repo:
             status = repo.status(targets=["data.dvc"])
-        return "changed" if status else "same"
+        if not status:
+            return "same"
+        if "not in cache" not in str(status):
+            return "changed"
+        # A folder that was copied here: DVC looks at the cache first and says nothing of the files themselves.
+        recorded = (self.root / "data.dvc").read_bytes()
+        before = self.data_hash()
+        self.add_data()
+        if self.data_hash() == before:
+            return "same"
+        write_bytes(self.root / "data.dvc", recorded)
+        return "changed"
 
     def data_hash(self) -> str:
         """The version of data/ that data.dvc names."""

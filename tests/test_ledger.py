@@ -1,6 +1,7 @@
 """The contract with DVC: what the chain relies on, on a project of two stages."""
 
 import os
+import shutil
 import subprocess
 import sys
 from pathlib import Path
@@ -57,6 +58,19 @@ def test_changed_and_missing_data_are_told_apart(toy: Path):
     assert ledger.data_state() == "absent"
     assert ledger.pull_data()
     assert (toy / "data" / "number").read_text() == "3"
+
+
+def test_copied_data_count_by_their_content_whatever_the_cache_holds(toy: Path):
+    ledger = Ledger(toy)
+    shutil.rmtree(toy / ".dvc" / "cache")
+    assert ledger.data_state() == "same"
+    assert list((toy / ".dvc" / "cache").rglob("*"))
+    shutil.rmtree(toy / ".dvc" / "cache")
+    (toy / "data" / "number").unlink()
+    (toy / "data" / "number").write_text("4")
+    recorded = (toy / "data.dvc").read_bytes()
+    assert ledger.data_state() == "changed"
+    assert (toy / "data.dvc").read_bytes() == recorded
 
 
 def test_an_experiment_keeps_the_outputs_and_leaves_the_branch_alone(toy: Path, tmp_path: Path):
