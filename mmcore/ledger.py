@@ -82,7 +82,7 @@ class Ledger:
     # Data ---------------------------------------------------------------------------------------------------------
 
     def data_state(self) -> str:
-        """`absent`, `changed` (data/ is not what data.dvc says) or `same`; in the last case the cache holds them, too."""
+        """`absent`, `changed` (data/ is not what data.dvc says) or `same`; then the cache holds them, too."""
         if not (self.root / "data").is_dir():
             return "absent"
         with self._repo() as repo:

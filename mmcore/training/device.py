@@ -35,7 +35,8 @@ def choose(train: TrainSettings) -> Device:
     if train.device == "cpu" or (train.device == "auto" and not gpu_visible()):
         _repeatable()
         precision = "fp32" if train.precision == "auto" else train.precision
-        return Device(torch.device("cpu"), precision, f"CPU, {train.threads} thread{'s' * (train.threads > 1)}, {precision}")
+        threads = f"{train.threads} thread{'s' * (train.threads > 1)}"
+        return Device(torch.device("cpu"), precision, f"CPU, {threads}, {precision}")
     if not torch.cuda.is_available():
         raise ValueError(_why_not())
     # cuBLAS repeats its results only with a fixed workspace, which it reads when it starts.
