@@ -22,18 +22,24 @@ def retrain(preset: str | None = None, settings: list[str] | None = None) -> str
     place = fresh_workspace(preset, settings or []) if deployment.id else here(preset, settings or [])
     with place as workspace:
         run = Run(workspace)
-        steps.data(run)
-        steps.check(run)
-        for stage in stage_names(run.settings):
-            steps.reproduce(run, stage)
-        verdict: str = steps.gate(run)
+        try:
+            return _bring_up_to_date(run)
+        finally:
+            steps.report(run)  # of a run that failed, too
+
+
+def _bring_up_to_date(run: Run) -> str:
+    steps.data(run)
+    steps.check(run)
+    for stage in stage_names(run.settings):
+        steps.reproduce(run, stage)
+    verdict: str = steps.gate(run)
+    if verdict == "promote":
+        steps.smoke_test(run, steps.package(run))
+    if run.changed or verdict == "promote":
+        commit = steps.save(run, verdict)
         if verdict == "promote":
-            steps.smoke_test(run, steps.package(run))
-        if run.changed or verdict == "promote":
-            commit = steps.save(run, verdict)
-            if verdict == "promote":
-                steps.release(run, commit)
-        steps.report(run)
+            steps.release(run, commit)
     return verdict
 
 
