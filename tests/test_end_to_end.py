@@ -1,5 +1,6 @@
 """The whole chain as a person runs it, in miniature: real Prefect, DVC, Great Expectations and BentoML."""
 
+import contextlib
 import os
 import re
 import signal
@@ -183,8 +184,10 @@ def test_a_scheduled_run_works_in_a_workspace_of_its_own(project: Path):
                 break
         assert done.stdout.startswith("COMPLETED"), done.stdout + done.stderr
     finally:
-        os.killpg(worker.pid, signal.SIGINT)
+        os.killpg(worker.pid, signal.SIGTERM)
         worker.wait(timeout=60)
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(worker.pid, signal.SIGKILL)
     assert (project / "params.yaml").read_bytes() == settings
     assert not list((project / ".mmcore" / "workspaces").iterdir())
     assert git(project, "status", "--short") == "?? dvc.lock\n"
