@@ -129,8 +129,8 @@ def _overlay(document: Any, changes: Any, source: str, above: tuple[str, ...]) -
     for key, value in changes.items():
         if isinstance(value, dict) and isinstance(document.get(key), dict) and "name" not in value:
             _overlay(document[key], value, source, (*above, key))
-        elif value is None and key in document and _is_open(document):
-            del document[key]
+        elif value is None and _is_open(document):
+            document.pop(key, None)
         else:
             _assign(document, [key], value, f"{source}: {'.'.join((*above, key))}")
 

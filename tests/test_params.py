@@ -53,7 +53,8 @@ def test_a_change_that_is_refused_writes_nothing(file: Path):
 def test_every_preset_fits_the_schema(file: Path):
     for preset in sorted((ROOT / "presets").glob("*.yaml")):
         copy = shutil.copy(file, file.with_name(f"{preset.stem}.yaml"))
-        params.change(Path(copy), presets=[preset])
+        assert params.change(Path(copy), presets=[preset])
+        assert params.change(Path(copy), presets=[preset]) == ""
 
 
 def test_an_unknown_preset_lists_the_presets():

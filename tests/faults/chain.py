@@ -62,7 +62,8 @@ def trial(root: Path, lock: bytes, how: str, after: float) -> str:
         stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
     )  # fmt: skip
     try:
-        run.wait(timeout=after)
+        status = run.wait(timeout=after)
+        assert status == 0, f"the run ended by itself with status {status} before the kill at {after:.1f} s"
         return f"ended before the kill at {after:5.1f} s"
     except subprocess.TimeoutExpired:
         pass
