@@ -8,9 +8,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmcore
+from mmcore.commands import data_words
 from mmcore.workspace import Workspace
-
-FORMATS = "audiofolder coco digitworld flickr8k huggingface imagefolder table videofolder vqa webdataset"
 
 
 def main(words: Sequence[str] | None = None) -> int:
@@ -126,10 +125,8 @@ def _init(arguments: argparse.Namespace) -> None:
 # Data -------------------------------------------------------------------------------------------------------------
 
 
-def _import(arguments: argparse.Namespace) -> None:
-    from mmcore.commands.data_import import run
-
-    print(run(_here(), arguments))
+def _data(arguments: argparse.Namespace) -> None:
+    print(data_words.run(_here(), arguments))
 
 
 # Releases ---------------------------------------------------------------------------------------------------------
@@ -232,8 +229,7 @@ def _parser() -> argparse.ArgumentParser:
     check = _command(commands, "check", _check, "whether settings, data and machine are fit for a run")
     check.add_argument("--models", action="store_true", help=argparse.SUPPRESS)
 
-    data = commands.add_parser("data", help="bring data in").add_subparsers(metavar="ACTION", required=True)
-    _import_words(_command(data, "import", _import, "read a data set into data/ and record it in data.dvc"))
+    data_words.add_words(_command(commands, "data", _data, "bring data in, look at them, keep and compare versions"))
 
     release = _command(commands, "release", _release, "the released models")
     actions = release.add_subparsers(dest="action", metavar="ACTION", required=True)
@@ -253,21 +249,6 @@ def _parser() -> argparse.ArgumentParser:
     init.add_argument("path")
     _command(commands, "stop", _stop, "end the background Prefect server")
     return parser
-
-
-def _import_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a folder or file")
-    parser.add_argument("--format", required=True, choices=FORMATS.split())
-    parser.add_argument("--name", help="the project's name: releases carry it")
-    parser.add_argument("--replace", action="store_true", help="put the new data in the place of data/")
-    parser.add_argument("--append", action="store_true", help="add the rows to data/")
-    parser.add_argument("--dry-run", action="store_true", help="show what would be read and change nothing")
-    parser.add_argument("--map", action="append", default=[], metavar="COLUMN=FIELD", help="take COLUMN from FIELD")
-    parser.add_argument("--lang", default="en", help="language of the texts")
-    parser.add_argument("--lang-field", help="the field that holds each text's language")
-    parser.add_argument("--group", help="the field that ties rows together")
-    parser.add_argument("--positives", help="the field whose equal values match one another")
-    parser.add_argument("--limit", type=int, help="rows per split")
 
 
 def _command(

@@ -14,14 +14,20 @@ Component = dict[str, Any]
 
 @dataclass(frozen=True)
 class DataSettings:
-    """`source`: what fills an empty data folder: `digitworld`, or null when the data are imported or pulled.
+    """`source`: where every run looks for new rows: a folder, a bucket (`s3://bucket/prefix`), null for nowhere;
+    `digitworld` fills an empty data folder with the generated corpus. `format` and `fields` say how it is read, as the
+    words of `mmcore data import` do (`fields`: map, lang, lang_field, group, positives).
 
-    `limit`: how many rows of each split are used (the first ones), null for all.
+    `limit`: how many rows of each split are used (the first ones), null for all. `engine`: where work on the shards is
+    done: in processes of this machine (`local`), or on the Ray cluster that RAY_ADDRESS names (`ray`).
     """
 
     __pydantic_config__ = STRICT
     source: str | None
+    format: str | None
+    fields: dict[str, Any]
     limit: int | None
+    engine: str
 
 
 @dataclass(frozen=True)

@@ -6,7 +6,7 @@ from pathlib import Path
 
 from mmcore import params
 from mmcore.data.importers import ImportOptions
-from mmcore.data.ingest import import_data
+from mmcore.data.importing import import_data
 from mmcore.data.survey import SourceSummary, describe_source
 from mmcore.ledger import Ledger
 from mmcore.workspace import Workspace, run_lock, write_bytes

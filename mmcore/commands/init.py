@@ -17,7 +17,7 @@ FILES = (
     ".dvcignore",
     ".gitignore",
 )
-FOLDERS = ("flows", "presets")
+FOLDERS = ("flows", "presets", "validation")
 
 MAKEFILE = """\
 # Two commands set everything up: `make run` runs the main job, `make test` passes the tests.

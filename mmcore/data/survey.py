@@ -11,7 +11,7 @@ from PIL import Image
 
 from mmcore.data import store
 from mmcore.data.importers import IMPORTERS, ImportOptions, Refused, Sample, content
-from mmcore.data.ingest import codes
+from mmcore.data.importing import codes
 from mmcore.data.modalities import Limits, image
 
 # What the tasks that come with mmcore need; `tasks` lies above this package, so it is said here once more.

@@ -19,7 +19,7 @@ from tests.quality.samples import LIMITS, captions, image, sample, sound
 
 pytestmark = pytest.mark.gx
 
-ALL = DataSettings(source=None, limit=None)
+ALL = DataSettings(source=None, format=None, fields={}, limit=None, engine="local")
 REAL_LIMITS = params.load(ROOT / "params.yaml").validate
 
 

@@ -4,7 +4,7 @@ import pytest
 
 from mmcore.data import store
 from mmcore.data.importers import ImportOptions
-from mmcore.data.ingest import REFUSED, ImportReport, import_data
+from mmcore.data.importing import REFUSED, ImportReport, import_data
 from mmcore.workspace import hash_folder
 from tests.data.conftest import rows_of
 from tests.data.importers.test_imagefolder import listed, pictures
