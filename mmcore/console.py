@@ -144,7 +144,8 @@ def describe(progress: dict[str, object]) -> str:
     values = progress.get("values")
     shown = "  ".join(f"{k} {v:.4g}" for k, v in values.items()) if isinstance(values, dict) else ""
     done, total, unit = (progress.get(name) for name in ("done", "total", "unit"))
-    return f"{progress.get('phase')} {done}/{total} {unit}  {shown}".rstrip()
+    counted = done if total is None else f"{done}/{total}"
+    return f"{progress.get('phase')} {counted} {unit}  {shown}".rstrip()
 
 
 def _number(value: object) -> float:

@@ -219,11 +219,11 @@ class Progress:
     """Reports one phase of long work.
 
     Lines of `{time, phase, done, total, unit, values}` go to the file that `MMCORE_PROGRESS` names (a flow tails
-    it); without the variable a bar is drawn on the terminal. At most two reports a second, so it can be called on
-    every step.
+    it); without the variable a bar is drawn on the terminal. `total`: null where nobody knows it beforehand; then there
+    is a count and no bar. At most two reports a second, so it can be called on every step.
     """
 
-    def __init__(self, phase: str, *, total: int, unit: str) -> None:
+    def __init__(self, phase: str, *, total: int | None, unit: str) -> None:
         self.phase, self.total, self.unit, self.done = phase, total, unit, 0
         self._file = os.environ.get("MMCORE_PROGRESS")
         self._started = time.monotonic()
@@ -235,7 +235,7 @@ class Progress:
         self.done += count
         self._shown.update(values or {})
         now = time.monotonic()
-        if now >= self._next or self.done >= self.total:
+        if now >= self._next or self.done == self.total:
             self._next = now + 0.5
             self._report(now)
 
@@ -248,13 +248,14 @@ class Progress:
             with open(self._file, "a", encoding="utf-8") as file:
                 file.write(json.dumps(line) + "\n")
         elif sys.stderr.isatty():
-            share = self.done / max(self.total, 1)
             rate = self.done / max(now - self._started, 1e-9)
-            left = (self.total - self.done) / max(rate, 1e-9)
             values = "  ".join(f"{key} {value:.4g}" for key, value in self._shown.items())
-            bar = "━" * round(28 * share) + "·" * (28 - round(28 * share))
-            end = "\n" if self.done >= self.total else ""
-            sys.stderr.write(
-                f"\r\033[K{self.phase} {bar} {self.done}/{self.total} {self.unit}  {left:.0f} s left  {values}{end}"
-            )
+            if self.total is None:
+                shown = f"{self.done} {self.unit}  {rate:.0f} a second"
+            else:
+                filled = round(28 * self.done / max(self.total, 1))
+                left = (self.total - self.done) / max(rate, 1e-9)
+                shown = f"{'━' * filled}{'·' * (28 - filled)} {self.done}/{self.total} {self.unit}  {left:.0f} s left"
+            end = "\n" if self.done == self.total else ""
+            sys.stderr.write(f"\r\033[K{self.phase} {shown}  {values}{end}")
             sys.stderr.flush()

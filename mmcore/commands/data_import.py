@@ -1,31 +1,24 @@
 """`mmcore data import`: a person's data become data/, data.dvc names them, and the project carries their name."""
 
 import argparse
-import html
+import json
 from pathlib import Path
 
 from mmcore import params
 from mmcore.data.importers import ImportOptions
-from mmcore.data.importing import import_data
-from mmcore.data.survey import SourceSummary, describe_source
+from mmcore.data.importing import ImportReport, import_data
+from mmcore.data.survey import describe_source
+from mmcore.data.survey_page import preview_lines, preview_page
 from mmcore.ledger import Ledger
 from mmcore.workspace import Workspace, run_lock, write_bytes
-
-PREVIEW = """\
-<!doctype html><meta charset="utf-8"><title>Import preview</title>
-<style>body{{font:16px/1.5 system-ui;margin:2rem auto;max-width:60rem;color-scheme:light dark}}
-main{{display:grid;grid-template-columns:repeat(auto-fill,minmax(14rem,1fr));gap:1.5rem}}
-img{{width:100%;border-radius:6px}}figure{{margin:0}}small{{opacity:.7}}</style>
-<h1>What would be imported</h1><main>{figures}</main>
-"""
 
 
 def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     """Import, or with `--dry-run` only look; returns what was found, in lines for a person."""
     source = Path(arguments.source)
     options = ImportOptions(
-        map=dict(_pair(words) for words in arguments.map),
-        lang=arguments.lang,
+        map=_fields(arguments.map),
+        lang=_languages(arguments.lang),
         lang_field=arguments.lang_field,
         group=arguments.group,
         positives=arguments.positives,
@@ -34,59 +27,88 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     if arguments.dry_run:
         summary = describe_source(source, arguments.format, options)
         page = workspace.artifacts / "import" / "index.html"
-        write_bytes(page, _preview(summary).encode())
-        return f"{_lines(summary)}\npictures: {page.relative_to(workspace.root)}\nnothing was changed (--dry-run)"
+        write_bytes(page, preview_page(summary).encode())
+        shown = f"pictures: {page.relative_to(workspace.root)}"
+        return "\n".join([*preview_lines(summary), shown, "nothing was changed (--dry-run)"])
     settings = params.load(workspace.params)
     if settings.data.source == "digitworld" and not arguments.name:
         raise ValueError(
             "name your data, so that their models never compete with those of the built-in data: --name NAME"
         )
+    if arguments.retry_failed and not options.words():
+        options = ImportOptions.from_words(settings.data.fields, limit=arguments.limit)
     with run_lock(workspace.state / "run.lock", "an import"):
         report = import_data(
             source, workspace.data, format=arguments.format, options=options,
-            replace=arguments.replace, append=arguments.append,
+            replace=arguments.replace, append=arguments.append, only_new=arguments.only_new,
+            retry_failed=arguments.retry_failed, resume=arguments.resume,
         )  # fmt: skip
         Ledger(workspace.root).add_data()
-        changes = ["data.source=null"] if arguments.format != "digitworld" else []
-        params.change(workspace.params, assignments=changes)
+        changes = [f"data.format={arguments.format}", f"data.fields={json.dumps(options.words())}", "data.source=null"]
+        params.change(workspace.params, assignments=changes if arguments.format != "digitworld" else [])
         if arguments.name:
             params.rename(workspace.root, arguments.name)
+    return "\n".join([*_told(report, arguments), *_next(source, arguments)])
+
+
+def _told(report: ImportReport, arguments: argparse.Namespace) -> list[str]:
+    """What came in and what did not."""
     imported = ", ".join(f"{count} {split}" for split, count in report.rows.items())
     refused = ", ".join(f"{count} {code}" for code, count in report.refused.items())
-    return "\n".join(
-        [
-            f"imported {imported} rows" + (f"; refused {refused} (they go to quarantine)" if refused else ""),
-            "data.dvc names them now; commit it: "
-            f"git add data.dvc params.yaml dvc.yaml && git commit -m 'Import {source.name}'",
-            "next: mmcore check",
-        ]
-    )
+    lines = [f"imported {imported} rows" + (f"; refused {refused} (they go to quarantine)" if refused else "")]
+    if arguments.resume:
+        lines.append(f"{report.resumed} of them had been imported before the interruption")
+    if report.known:
+        lines.append(f"{report.known} rows were passed over: they are in data/ already")
+    if report.untried:
+        lines.append(f"{report.untried} rows are new in the source and were left alone: --append --only-new adds them")
+    if report.guessed:
+        told = ", ".join(f"{count} {lang}" for lang, count in report.guessed.items() if lang)
+        unknown = report.guessed.get("", 0)
+        lines.append(
+            f"no language was stated for {sum(report.guessed.values())} captions; guessed from their script: "
+            + (told or "none") + (f" ({unknown} cannot be told)" if unknown else "") + "; say it with --lang CODE"
+        )  # fmt: skip
+    return lines
 
 
-def _pair(words: str) -> tuple[str, str]:
-    column, found, field = words.partition("=")
-    if not found or not column or not field:
-        raise ValueError(f"--map {words}: write it as COLUMN=FIELD, for example captions=captions_zh")
-    return column, field
+def _next(source: Path, arguments: argparse.Namespace) -> list[str]:
+    """What a person does now."""
+    lines = [
+        "data.dvc names them now; commit it: "
+        f"git add data.dvc params.yaml dvc.yaml && git commit -m 'Import {source.name}'"
+    ]
+    if arguments.format != "digitworld":
+        where = source.resolve() if source.exists() else source
+        lines.append(f"to let every run look there for new rows: mmcore run --set data.source={where}")
+    return [*lines, "to keep a copy elsewhere: mmcore data push", "next: mmcore check"]
 
 
-def _lines(summary: SourceSummary) -> str:
-    lines = ["fields   " + ", ".join(f"{field} → {column}" for field, column in summary.fields.items())]
-    lines.append("rows     " + ", ".join(f"{count} {split}" for split, count in summary.rows.items()))
-    lines.append("columns  " + ", ".join(f"{name} ({count})" for name, count in summary.columns.items()))
-    if summary.refused:
-        lines.append("refused  " + ", ".join(f"{count} {code}" for code, count in summary.refused.items()))
-    for task, missing in summary.tasks.items():
-        lines.append(f"task     {task}: {missing or 'can be trained'}")
-    lines += [f"doubt    {doubt}" for doubt in summary.doubts]
-    return "\n".join(lines)
+def _fields(words: list[str]) -> dict[str, str | list[str]]:
+    """Column -> its field, or its fields in the order given."""
+    named: dict[str, list[str]] = {}
+    for word in words:
+        column, found, field = word.partition("=")
+        if not found or not column or not field:
+            raise ValueError(f"--map {word}: write it as COLUMN=FIELD, for example captions=captions_zh")
+        named.setdefault(column, []).append(field)
+    return {column: fields if len(fields) > 1 else fields[0] for column, fields in named.items()}
 
 
-def _preview(summary: SourceSummary) -> str:
-    figures = []
-    for example in summary.examples:
-        picture = f'<img src="{example.thumbnail}" alt="">' if example.thumbnail else ""
-        texts = "<br>".join(html.escape(text) for text in example.texts)
-        note = f"<small>{html.escape(example.id)} · {html.escape(example.split or '')}</small>"
-        figures.append(f"<figure>{picture}<figcaption>{texts}<br>{note}</figcaption></figure>")
-    return PREVIEW.format(figures="\n".join(figures))
+def _languages(words: list[str]) -> str | dict[str, str] | None:
+    """The language of all captions, or field -> language."""
+    of_all = [word for word in words if "=" not in word]
+    if len(of_all) > 1 or (of_all and len(words) > 1):
+        raise ValueError(
+            f"--lang {' --lang '.join(words)}: give one code for all captions, or FIELD=CODE for each field"
+        )
+    if of_all:
+        return of_all[0]
+    return dict(_pair(word) for word in words) or None
+
+
+def _pair(word: str) -> tuple[str, str]:
+    field, _, code = word.partition("=")
+    if not field or not code:
+        raise ValueError(f"--lang {word}: write it as FIELD=CODE, for example captions_zh=zh")
+    return field, code

@@ -9,22 +9,27 @@ from tests.data.importers.test_imagefolder import listed, pictures
 
 def test_a_source_is_described_before_anything_is_written(tmp_path: Path) -> None:
     for folder in ("train", "val", "test"):
-        lines = [{"file_name": f"{number}.png", "caption": "a dog", "camera": 3} for number in range(3)]
+        lines = [{"file_name": f"{number}.png", "caption": "a dog", "camera": 3} for number in range(5)]
         listed(pictures(tmp_path / folder, *(str(line["file_name"]) for line in lines)), *lines, "broken")
-    summary = describe_source(tmp_path, "imagefolder", ImportOptions())
+    summary = describe_source(tmp_path, "imagefolder", ImportOptions(lang="en"))
+    assert (summary.source, summary.format) == (tmp_path.name, "imagefolder")
     assert summary.fields == {"file_name": "image", "caption": "captions", "camera": "meta"}
-    assert summary.rows == {"train": 3, "validation": 3, "test": 3}
-    assert summary.columns == {"id": 9, "image": 9, "captions": 9, "meta": 9}
+    assert summary.rows == {"train": 5, "validation": 5, "test": 5}
+    assert summary.columns == {"id": 15, "image": 15, "captions": 15, "meta": 15}
+    assert summary.languages == {"en": 15}
     assert summary.refused == {"bad_manifest_line": 3}
+    assert [one.id for one in summary.refused_rows] == [f"{name}/metadata.jsonl:6" for name in ("test", "train", "val")]
     assert summary.tasks == {
         "retrieval": "", "captioning": "",
         "summarisation": "no row of train, validation, test has video and summary",
     }  # fmt: skip
-    assert len(summary.examples) == 6
+    assert [one.split for one in summary.examples] == ["train"] * 4 + ["validation"] * 4 + ["test"] * 4
     assert summary.examples[0].texts == ["a dog"]
-    assert str(summary.examples[0].thumbnail).startswith("data:image/png;base64,")
-    assert summary.doubts[0].startswith("3 rows would be refused (3 bad_manifest_line); test/metadata.jsonl:4:")
-    assert summary.doubts[1].startswith("there is one caption a row")
+    told = summary.doubts
+    assert told[0].startswith("3 rows would be refused (3 bad_manifest_line); test/metadata.jsonl:6:")
+    assert told[1] == "the split validation has 5 rows; scores on so few vary by chance"
+    assert told[3].startswith("there is one caption a row")
+    assert told[4] == "15 of 15 captions are the same: 'a dog'"
 
 
 def test_what_looks_wrong_is_said(tmp_path: Path) -> None:
@@ -36,7 +41,17 @@ def test_what_looks_wrong_is_said(tmp_path: Path) -> None:
     assert "4 rows are of no stated split" in told
     assert "4 captions are blank" in told
     assert "add --lang zh" in told
-    assert summary.examples[0].thumbnail is None
+    assert "1 of the 4 rows shown hold media that cannot be read; 0.png: the image cannot be read" in told
+    assert summary.languages == {"zh": 8}
+    stated = describe_source(tmp_path, "imagefolder", ImportOptions(lang="zh"))
+    assert "add --lang zh" not in " ".join(stated.doubts)
+
+
+def test_groups_that_are_torn_between_splits_are_told(tmp_path: Path) -> None:
+    for folder in ("train", "test"):
+        listed(pictures(tmp_path / folder, "a.png"), {"file_name": "a.png", "caption": "x", "shop": "s1"})
+    doubts = describe_source(tmp_path, "imagefolder", ImportOptions(group="shop")).doubts
+    assert any(doubt.startswith("1 groups are in more than one split") and "'s1'" in doubt for doubt in doubts)
 
 
 def test_the_tasks_need_what_is_said_here() -> None:

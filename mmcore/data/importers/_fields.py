@@ -2,16 +2,19 @@
 
 import json
 import math
+import re
+from collections.abc import Mapping
 from typing import Any
 
 from mmcore.data.importers import ImportOptions, Sample
+from mmcore.data.importers._languages import language_of_field
 from mmcore.data.store import MEDIA
 
 # Columns and the fields that are taken for them, the first that is there, unless `--map` names another.
 USUAL: dict[str, tuple[str, ...]] = {
     "id": ("id",),
     "captions": ("captions", "caption", "text"),
-    "transcript": ("transcript",),
+    "transcript": ("transcript", "transcription"),
     "summary": ("summary",),
     "speech_text": ("speech_text",),
     "labels": ("labels", "label"),
@@ -19,35 +22,53 @@ USUAL: dict[str, tuple[str, ...]] = {
     "group": ("group",),
     "positives": ("positives",),
 }
-USUAL_MEDIA = {"image": "file_name", "audio": "audio_file_name", "video": "video_file_name"}
+MediaFields = Mapping[str, tuple[str, ...]]
+USUAL_MEDIA: MediaFields = {
+    "image": ("file_name", "image_file_name"), "audio": ("audio_file_name",), "video": ("video_file_name",)
+}  # fmt: skip
+# What media files are called. A clip may be an animated picture, but a picture's name says nothing of that.
+SUFFIXES: dict[str, tuple[str, ...]] = {
+    "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    "audio": (".wav", ".ogg", ".oga", ".opus", ".mp3", ".flac", ".m4a", ".aac"),
+    "video": (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".gif", ".apng"),
+}
+# Columns that several fields can fill together.
+_LISTS = ("captions", "labels", "qa")
 _TEXTS = ("id", "transcript", "summary", "speech_text", "group", "positives")
+_LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]+)*")
 
 
 class Fields:
     """The columns of a line's fields; what is no column is kept in `meta`."""
 
-    def __init__(self, options: ImportOptions) -> None:
-        chosen = dict(options.map)
-        for column in ("group", "positives"):
-            if named := getattr(options, column):
-                chosen[column] = named
-        columns = (*USUAL, *MEDIA)
-        for column in chosen:
-            if column not in columns:
-                raise ValueError(f"--map {column}=...: there is no column '{column}'; there are: {', '.join(columns)}")
-        self._lang, self._lang_field = options.lang, options.lang_field
-        self._chosen = {column: (named,) for column, named in chosen.items() if column in USUAL}
-        self.media = USUAL_MEDIA | {column: named for column, named in chosen.items() if column in MEDIA}
-        self._unseen = set(chosen.values()) | ({options.lang_field} if options.lang_field else set())
+    def __init__(self, options: ImportOptions, media: MediaFields = USUAL_MEDIA) -> None:
+        chosen = _chosen(options)
+        self._langs = _langs(options)
+        self._lang_field = options.lang_field
+        self._chosen = {column: named for column, named in chosen.items() if column in USUAL}
+        # A field that was chosen for a column is no usual field of another one.
+        taken = {name for named in chosen.values() for name in named}
+        self._fields = {
+            column: self._chosen.get(column) or tuple(name for name in usual if name not in taken)
+            for column, usual in USUAL.items()
+        }
+        # The first medium gives a row its name.
+        self.media = {column: chosen.get(column, media.get(column, ())) for column in dict.fromkeys((*media, *MEDIA))}
+        names = [name for named in self.media.values() for name in named]
+        self._only_media = [name for name in names if names.count(name) == 1]
+        self._of_any_kind = {name for name in names if names.count(name) > 1}
+        self._unseen = {name for named in chosen.values() for name in named} | {name for name in self._langs if name}
+        if options.lang_field:
+            self._unseen.add(options.lang_field)
         self._names: set[str] = set()
 
     def column(self, name: str) -> str:
         """The column that the field `name` goes to, where no field of higher rank is there."""
         for column, named in self.media.items():
-            if name == named:
+            if name in named and name not in self._of_any_kind:
                 return column
-        for column in USUAL:
-            if name in self._chosen.get(column, USUAL[column]):
+        for column, named in self._fields.items():
+            if name in named:
                 return column
         return {"question": "qa", "answer": "qa", "answers": "qa"}.get(name, "meta")
 
@@ -56,27 +77,107 @@ class Fields:
         for name in sorted(self._unseen):
             raise ValueError(f"no line has a field '{name}'; there are: {', '.join(sorted(self._names)) or 'none'}")
 
+    def media_names(self, values: Mapping[str, Any]) -> dict[str, str]:
+        """Media column -> the field that holds it in this line; a path in a field of any kind goes by its suffix."""
+        found: dict[str, str] = {}
+        for column, named in self.media.items():
+            for name in named:
+                value = values.get(name)
+                if value is None or (name in self._of_any_kind and not _is_called(value, SUFFIXES[column])):
+                    continue
+                if name not in found.values():
+                    found[column] = name
+                    break
+        return found
+
     def columns(self, values: dict[str, Any]) -> Sample:
-        """The columns of one line, without media; ValueError if a value is of the wrong type."""
+        """The columns of one line, without media; ValueError if a value is of the wrong type.
+
+        `meta` keeps what is no column, and the names of the media files as `file_name` (the first) and
+        `<column>_file_name`.
+        """
         self._unseen -= values.keys()
         self._names |= values.keys()
         # Tables write "nothing" as a number that is none.
         rest = {name: value for name, value in values.items() if not isinstance(value, float) or math.isfinite(value)}
-        for name in self.media.values():
-            rest.pop(name, None)
-        found: Sample = {"captions": [], "qa": _questions(rest)}
-        lang = rest.get(self._lang_field) if self._lang_field else self._lang
-        for column, usual in USUAL.items():
-            for name in self._chosen.get(column, usual):
-                if rest.get(name) is not None:
-                    found[column] = _convert(column, name, rest.pop(name), lang)
+        media = self.media_names(rest)
+        used = {*self._only_media, *media.values()}
+        found: Sample = {"captions": [], "qa": []}
+        stated = rest.get(self._lang_field) if self._lang_field else None
+        for column, named in self._fields.items():
+            for name in named:
+                if rest.get(name) is None:
+                    continue
+                value = _convert(column, name, rest[name], stated or self._lang(name))
+                used.add(name)
+                if column not in self._chosen or column not in _LISTS:
+                    found[column] = value
                     break
-        kept = {name: value for name, value in rest.items() if value is not None}
-        found["meta"] = text("meta", json.dumps(kept, ensure_ascii=False, allow_nan=False, default=str))
+                found[column] = _joined(found.get(column), value)
+        if not found["qa"] and isinstance(rest.get("question"), str):
+            found["qa"] = [_question(rest)]
+            used |= {"question", "answer", "answers"}
+        kept = _file_names(media, rest) | {
+            name: value
+            for name, value in rest.items()
+            if name not in used and value is not None and not _holds_bytes(value)
+        }
+        found["meta"] = text("meta", _write(_unnested(kept)))
         return found
 
+    def _lang(self, name: str) -> str | None:
+        """A language that is stated for one field goes before that of all, and this before the field's own name."""
+        return self._langs.get(name) or self._langs.get("") or language_of_field(name)
 
-def _convert(column: str, name: str, value: Any, lang: str | None) -> Any:
+
+def _chosen(options: ImportOptions) -> dict[str, tuple[str, ...]]:
+    """Column -> the fields that the options name for it."""
+    chosen = {column: (one,) if isinstance(one, str) else tuple(one) for column, one in options.map.items()}
+    for column in ("group", "positives"):
+        if named := getattr(options, column):
+            chosen[column] = (named,)
+    columns = (*USUAL, *MEDIA)
+    for column, named in chosen.items():
+        if column not in columns:
+            raise ValueError(f"--map {column}=...: there is no column '{column}'; there are: {', '.join(columns)}")
+        if len(named) > 1 and column not in _LISTS:
+            raise ValueError(
+                f"--map names {len(named)} fields for the column '{column}' ({', '.join(named)}), which takes one; "
+                f"several fields can fill {', '.join(_LISTS)}"
+            )
+    return chosen
+
+
+def _langs(options: ImportOptions) -> dict[str, str]:
+    """Field -> language; the language of all fields under an empty name."""
+    langs = {"": options.lang} if isinstance(options.lang, str) else dict(options.lang or {})
+    for name, lang in langs.items():
+        if not _LANGUAGE.fullmatch(lang):
+            raise ValueError(
+                f"--lang {f'{name}=' if name else ''}{lang}: write a language as its code, such as en or zh"
+            )
+    return langs
+
+
+def _file_names(media: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
+    """What the media are called, as far as they are files."""
+    names: dict[str, Any] = {}
+    for column, field in media.items():
+        value = values[field]
+        name = value.get("path") if isinstance(value, dict) else value
+        if isinstance(name, str):
+            names["file_name" if not names else f"{column}_file_name"] = name
+    return names
+
+
+def _is_called(value: Any, suffixes: tuple[str, ...]) -> bool:
+    return isinstance(value, str) and value.lower().endswith(suffixes)
+
+
+# One field -----------------------------------------------------------------------------------------------------------
+
+
+def _convert(column: str, name: str, value: Any, lang: Any) -> Any:
     if column == "captions":
         return _captions(name, value, lang)
     if column == "labels":
@@ -87,13 +188,20 @@ def _convert(column: str, name: str, value: Any, lang: str | None) -> Any:
     return text(name, str(value) if isinstance(value, int) else value)
 
 
-def _captions(name: str, value: Any, lang: str | None) -> list[Sample]:
+def _joined(before: Any, value: Any) -> Any:
+    """What two fields give one column: lists one after the other, tables of labels put together."""
+    if not before:
+        return value
+    return before | value if isinstance(value, dict) else before + value
+
+
+def _captions(name: str, value: Any, lang: Any) -> list[Sample]:
     captions = []
     for one in [value] if isinstance(value, str) else _list(name, value):
-        if isinstance(one, dict):
-            captions.append({"text": text(name, one.get("text")), "lang": one.get("lang") or lang})
-        elif one is not None:
-            captions.append({"text": text(name, one), "lang": lang})
+        caption = one if isinstance(one, dict) else {"text": one}
+        if one is not None:
+            code = caption.get("lang") or lang
+            captions.append({"text": text(name, caption.get("text")), "lang": code and text("lang", code)})
     return captions
 
 
@@ -108,23 +216,21 @@ def _labels(name: str, value: Any) -> dict[str, str]:
     return labels
 
 
-def _questions(rest: dict[str, Any]) -> list[Sample]:
-    """A line with one question and its answer or answers."""
-    if not isinstance(rest.get("question"), str):
-        return []
-    answers = rest.pop("answers", None) or rest.pop("answer", None) or []
-    answers = [answers] if isinstance(answers, str) else answers
-    return [_question({"question": rest.pop("question"), "answers": answers})]
-
-
 def _question(pair: Any) -> Sample:
     if not isinstance(pair, dict):
         raise ValueError("qa must be a list of {question, answers}")
-    answers = [text("answers", answer) for answer in _list("answers", pair.get("answers", []))]
-    return {"question": text("question", pair.get("question")), "answers": answers}
+    answers = pair.get("answers") or pair.get("answer") or []
+    texts = [
+        text("answers", answer) for answer in ([answers] if isinstance(answers, str) else _list("answers", answers))
+    ]
+    return {"question": text("question", pair.get("question")), "answers": texts}
 
 
 def _list(name: str, value: Any) -> list[Any]:
+    if isinstance(value, dict) and len({len(one) if isinstance(one, list) else None for one in value.values()}) == 1:
+        # Hugging Face stores a list of tables as a table of lists.
+        columns = [one for one in value.values() if isinstance(one, list)]
+        value = [dict(zip(value, row, strict=True)) for row in zip(*columns, strict=True)] if columns else value
     if not isinstance(value, list):
         raise ValueError(f"the field '{name}' is no list")
     return value
@@ -139,3 +245,46 @@ def text(name: str, value: Any) -> str:
     except UnicodeEncodeError:
         raise ValueError(f"the field '{name}' holds broken characters (no UTF-8)") from None
     return value
+
+
+# What is only kept ---------------------------------------------------------------------------------------------------
+
+
+def _holds_bytes(value: Any) -> bool:
+    """Whether a value is, or holds, media that no column takes: `meta` is text."""
+    if isinstance(value, dict):
+        return any(_holds_bytes(one) for one in value.values())
+    if isinstance(value, list):
+        return any(_holds_bytes(one) for one in value)
+    return isinstance(value, bytes)
+
+
+def _unnested(kept: dict[str, Any]) -> dict[str, Any]:
+    """With what a field `meta` holds as JSON, as our own export writes it, in the place of that field."""
+    inner = kept.get("meta")
+    if isinstance(inner, str) and inner.startswith("{"):
+        try:
+            inner = json.loads(inner)
+        except (ValueError, RecursionError):
+            return kept
+    if not isinstance(inner, dict):
+        return kept
+    return {**{name: value for name, value in kept.items() if name != "meta"}, **inner}
+
+
+def _write(values: dict[str, Any]) -> str:
+    try:
+        return _ENCODER.encode(values)
+    except ValueError:  # a number in a list or table that is none
+        return _ENCODER.encode(_finite(values))
+
+
+def _finite(value: Any) -> Any:
+    if isinstance(value, dict):
+        return {name: _finite(one) for name, one in value.items()}
+    if isinstance(value, list):
+        return [_finite(one) for one in value]
+    return None if isinstance(value, float) and not math.isfinite(value) else value
+
+
+_ENCODER = json.JSONEncoder(ensure_ascii=False, allow_nan=False, default=str)

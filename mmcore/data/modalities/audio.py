@@ -1,4 +1,7 @@
-"""Speech and sound: WAV (integer PCM of 8 to 32 bits, float of 32 or 64), mixed to mono, seen as log-mel bands."""
+"""Speech and sound, mixed to mono, seen as log-mel bands.
+
+WAV (integer PCM of 8 to 32 bits, float of 32 or 64) is read here; Ogg, FLAC, MP3 and the sound of films through PyAV.
+"""
 
 import struct
 from functools import cache
@@ -8,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcore.data.modalities import Limits, Media
+from mmcore.data.modalities._container import Header, audio_header, container_of, read_audio
 from mmcore.settings import PrepareSettings
 
 WINDOW_SECONDS = 0.025
@@ -24,12 +28,10 @@ class Modality:
     """Sound, mono."""
 
     def decode(self, data: bytes, limits: Limits) -> Media:
-        """float32 [samples] in -1 to 1 and the rate; ValueError with the reason if the bytes are no readable WAV."""
-        code, channels, rate, bits, body = _read_chunks(data)
-        if (code, bits) not in _FORMATS:
-            raise ValueError(f"the audio is WAV of a kind that is not supported (format {code}, {bits} bits)")
-        if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= 32:
-            raise ValueError(f"the audio states {rate} samples a second in {channels} channels, which cannot be")
+        """float32 [samples] in -1 to 1 and the rate; ValueError with the reason if the bytes are no readable sound."""
+        if container_of(data):
+            return read_audio(data, limits)
+        code, channels, rate, bits, body = _read_wav(data)
         num_samples = len(body) // (bits // 8 * channels)
         seconds = num_samples / rate
         if num_samples == 0:
@@ -41,6 +43,13 @@ class Modality:
         if not np.isfinite(mono).all():
             raise ValueError("the audio holds values that are no numbers")
         return Media(np.clip(mono, -1, 1), round(seconds, 6), float(rate))
+
+    def header(self, data: bytes, limits: Limits) -> Header:
+        """Format, rate, channels and length, with nothing decoded; ValueError where `decode` would refuse by them."""
+        if container_of(data):
+            return audio_header(data, limits)
+        _, channels, rate, bits, body = _read_wav(data)
+        return Header("WAV", len(body) // (bits // 8 * channels) / rate, float(rate), channels=channels)
 
     def transform(self, media: Media, prepare: PrepareSettings) -> NDArray[np.float16]:
         """float16 [T, mels]: log-mel bands every 10 ms of at most `audio_seconds`, resampled to `audio_rate`.
@@ -78,12 +87,22 @@ class Modality:
         }
 
 
+def _read_wav(data: bytes) -> tuple[int, int, int, int, bytes]:
+    """What `_read_chunks` gives, checked; ValueError for a kind of WAV that is not read or cannot be."""
+    code, channels, rate, bits, body = _read_chunks(data)
+    if (code, bits) not in _FORMATS:
+        raise ValueError(f"the audio is WAV of a kind that is not supported (format {code}, {bits} bits)")
+    if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= 32:
+        raise ValueError(f"the audio states {rate} samples a second in {channels} channels, which cannot be")
+    return code, channels, rate, bits, body
+
+
 def _read_chunks(data: bytes) -> tuple[int, int, int, int, bytes]:
     """Format code, channels, rate, bits and the sample bytes. Sizes in the header are believed only within `data`."""
     if not data:
         raise ValueError("the audio is empty (0 bytes)")
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
-        raise ValueError("the audio is not WAV, the only format that is read without the extra 'video'")
+        raise ValueError("the audio is of no known kind: neither WAV nor Ogg, FLAC, MP3, MP4, Matroska or AVI")
     place, header = 12, b""
     while place + 8 <= len(data):
         name, size = data[place : place + 4], struct.unpack_from("<I", data, place + 4)[0]

@@ -32,12 +32,13 @@ class Modality:
 
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int, lowercase: bool) -> Tokenizer:
-    """A byte-level BPE of at most `vocabulary` entries: any text round-trips up to NFKC (and case, if `lowercase`).
+    """A byte-level BPE of at most `vocabulary` entries: any text round-trips in its composed form, NFC
+    (and in lower case, if `lowercase`): what a model writes has the punctuation and the widths of the script that it learned.
 
     Ids: [PAD] 0, [BOS] 1, [EOS] 2, [MASK] 3, [UNK] 4. Encoding adds [BOS] and [EOS]; frequent words are one token.
     """
     tokenizer = Tokenizer(models.BPE(unk_token=SPECIALS[UNK]))
-    steps = [normalizers.NFKC()] + ([normalizers.Lowercase()] if lowercase else [])
+    steps = [normalizers.NFC()] + ([normalizers.Lowercase()] if lowercase else [])
     tokenizer.normalizer = normalizers.Sequence(steps)
     # A blank in front of every text, so that a word is the same token at the start and inside.
     tokenizer.pre_tokenizer = pre_tokenizers.ByteLevel(add_prefix_space=True)

@@ -1,9 +1,11 @@
-"""Clips: animated PNG, GIF and WebP through Pillow."""
+"""Clips: animated PNG, GIF and WebP through Pillow; MP4, MOV, Matroska, WebM and AVI through PyAV."""
 
 import numpy as np
 from numpy.typing import NDArray
+from PIL import Image
 
 from mmcore.data.modalities import Limits, Media, thinned
+from mmcore.data.modalities._container import Header, container_of, read_video, video_header
 from mmcore.data.modalities.image import DESCRIBED_SIDE, open_picture, picture_numbers, rgb, square
 from mmcore.settings import PrepareSettings
 
@@ -13,18 +15,13 @@ class Modality:
 
     def decode(self, data: bytes, limits: Limits) -> Media:
         """uint8 [F, H, W, 3] RGB and the length in seconds; ValueError with the reason if that is not to be had."""
+        if container_of(data):
+            return read_video(data, limits)
         with open_picture(data, "video") as picture:
-            num_frames = int(getattr(picture, "n_frames", 1))
-            if num_frames > limits.max_frames:
-                raise ValueError(f"the video has {num_frames} frames, more than {limits.max_frames}")
-            if num_frames * picture.width * picture.height > limits.max_pixels:
-                raise ValueError(
-                    f"the video has {num_frames} frames of {picture.width} x {picture.height} pixels,"
-                    f" more than {limits.max_pixels} pixels in all"
-                )
+            header = _header(picture, limits)
             frames, seconds = [], 0.0
             try:
-                for index in range(num_frames):
+                for index in range(header.num_frames):
                     picture.seek(index)
                     frames.append(rgb(picture))
                     seconds += float(picture.info.get("duration", 0.0)) / 1000
@@ -33,7 +30,17 @@ class Modality:
         seconds = round(seconds, 3)
         if seconds > limits.max_seconds:
             raise ValueError(f"the video lasts {seconds:g} seconds, more than {limits.max_seconds:g}")
-        return Media(np.stack(frames), seconds, num_frames / seconds if seconds else 0.0)
+        return Media(np.stack(frames), seconds, len(frames) / seconds if seconds else 0.0)
+
+    def header(self, data: bytes, limits: Limits) -> Header:
+        """Format, size and number of frames, with nothing decoded; ValueError where `decode` would refuse by them.
+
+        The length of an animated picture stands beside its frames: it is 0 here.
+        """
+        if container_of(data):
+            return video_header(data, limits)
+        with open_picture(data, "video") as picture:
+            return _header(picture, limits)
 
     def transform(self, media: Media, prepare: PrepareSettings) -> NDArray[np.uint8]:
         """uint8 [F, S, S, 3], F = `video_frames` spread evenly over the clip, S = `video_size`."""
@@ -49,3 +56,18 @@ class Modality:
         return {
             "seconds": media.seconds, "frames": float(len(media.array)), **picture_numbers(middle), "motion": motion
         }  # fmt: skip
+
+
+def _header(picture: Image.Image, limits: Limits) -> Header:
+    try:
+        num_frames = int(getattr(picture, "n_frames", 1))
+    except Exception as error:  # counting reads every frame's header, and decoders raise whatever they like
+        raise ValueError(f"the video's frames cannot be counted: {error}") from None
+    if num_frames > limits.max_frames:
+        raise ValueError(f"the video has {num_frames} frames, more than {limits.max_frames}")
+    if num_frames * picture.width * picture.height > limits.max_pixels:
+        raise ValueError(
+            f"the video has {num_frames} frames of {picture.width} x {picture.height} pixels,"
+            f" more than {limits.max_pixels} pixels in all"
+        )
+    return Header(str(picture.format), 0.0, 0.0, picture.width, picture.height, num_frames)

@@ -12,7 +12,7 @@ def columns(values: dict[str, object], **options: object) -> dict[str, object]:
 
 def test_usual_names_become_columns_and_the_rest_is_kept_in_meta() -> None:
     found = columns({"file_name": "a.png", "id": 7, "text": "a dog", "label": 3, "duration": 1.5, "note": None})
-    assert found.pop("meta") == json.dumps({"duration": 1.5})
+    assert found.pop("meta") == json.dumps({"file_name": "a.png", "duration": 1.5})
     assert found == {"id": "7", "captions": [{"text": "a dog", "lang": None}], "labels": {"label": "3"}, "qa": []}
 
 
@@ -38,6 +38,48 @@ def test_a_language_is_that_of_all_or_of_a_field() -> None:
     assert one == [{"text": "狗", "lang": "zh"}]
     other = columns(values, map={"captions": "captions_zh"}, lang_field="language")["captions"]
     assert other == [{"text": "狗", "lang": "zh-TW"}]
+
+
+def test_several_fields_fill_one_column_each_with_its_own_language() -> None:
+    values = {"captions": ["a dog", "dog"], "captions_zh": ["狗"], "name": "Hund"}
+    chosen = {"captions": ["captions", "captions_zh", "name"]}
+    found = columns(values, map=chosen, lang={"captions": "en", "captions_zh": "zh-TW"})["captions"]
+    assert [(one["text"], one["lang"]) for one in found] == [
+        ("a dog", "en"), ("dog", "en"), ("狗", "zh-TW"), ("Hund", None)
+    ]  # fmt: skip
+    assert columns({"a": "1", "b": 2}, map={"labels": ["a", "b"]})["labels"] == {"a": "1", "b": "2"}
+    with pytest.raises(ValueError, match=r"names 2 fields for the column 'summary' \(a, b\), which takes one"):
+        columns(values, map={"summary": ["a", "b"]})
+
+
+def test_the_name_of_a_field_tells_its_language_unless_another_is_stated() -> None:
+    assert columns({"name_ja": "麻雀"}, map={"captions": "name_ja"})["captions"][0]["lang"] == "ja"
+    assert columns({"name_ja": "麻雀"}, map={"captions": "name_ja"}, lang="zh")["captions"][0]["lang"] == "zh"
+    with pytest.raises(ValueError, match="--lang Chinese: write a language as its code"):
+        columns({}, lang="Chinese")
+
+
+def test_one_field_can_serve_two_columns_and_a_chosen_one_no_other() -> None:
+    found = columns({"text": "zero", "who": "jo"}, map={"speech_text": "text", "labels": "who"}, group="who")
+    assert (found["speech_text"], found["captions"], found["group"]) == ("zero", [], "jo")
+    assert found["labels"] == {"who": "jo"}
+    assert found["meta"] == "{}"
+
+
+def test_meta_keeps_the_names_of_media_and_no_media() -> None:
+    values = {
+        "file_name": "a/b.png", "audio_file_name": "b.wav", "mask": {"bytes": b"x", "path": None}, "raw": b"y",
+        "box": [0.5, float("nan")],
+    }  # fmt: skip
+    assert json.loads(str(columns(values)["meta"])) == {
+        "file_name": "a/b.png", "audio_file_name": "b.wav", "box": [0.5, None]
+    }  # fmt: skip
+
+
+def test_a_table_of_lists_is_a_list_of_tables() -> None:
+    found = columns({"qa": {"question": ["q", "r"], "answers": [["a"], ["b", "c"]]}})
+    assert found["qa"] == [{"question": "q", "answers": ["a"]}, {"question": "r", "answers": ["b", "c"]}]
+    assert columns({"qa": [{"question": "q", "answer": "a"}]})["qa"] == [{"question": "q", "answers": ["a"]}]
 
 
 def test_group_and_positives_come_from_the_fields_named() -> None:
@@ -71,6 +113,11 @@ def test_labels_are_named_by_their_field_or_given_as_a_table() -> None:
 def test_a_value_of_the_wrong_kind_is_named(values: dict[str, object], message: str) -> None:
     with pytest.raises(ValueError, match=message):
         columns(values)
+
+
+def test_what_our_export_keeps_in_a_field_meta_is_meta_again() -> None:
+    assert columns({"meta": '{"take": 3}', "note": "x"})["meta"] == json.dumps({"note": "x", "take": 3})
+    assert columns({"meta": "{no JSON"})["meta"] == json.dumps({"meta": "{no JSON"})
 
 
 def test_an_unknown_column_or_field_is_named() -> None:

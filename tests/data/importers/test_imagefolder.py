@@ -51,6 +51,8 @@ def test_one_list_for_all_splits_tells_them_by_path(tmp_path: Path) -> None:
     names = ("train/a.png", "val/b.png", "c.png")
     listed(pictures(tmp_path, *names), *({"file_name": name} for name in names))
     assert [sample["split"] for sample in read(tmp_path)[0]] == ["train", "validation", None]
+    listed(tmp_path, *({"file_name": "c.png", "split": split} for split in ("Test", "val", "other")))
+    assert [sample["split"] for sample in read(tmp_path)[0]] == ["test", "validation", None]
 
 
 def test_without_a_list_the_folder_is_the_label(tmp_path: Path) -> None:
@@ -73,6 +75,16 @@ def test_lines_that_follow_each_other_for_one_picture_are_one_sample(tmp_path: P
     assert [[caption["text"] for caption in sample["captions"]] for sample in samples] == [["1", "2"], ["3"]]
 
 
+def test_lines_that_add_nothing_or_name_another_picture_are_no_continuation(tmp_path: Path) -> None:
+    lines = [{"file_name": "a.png", "id": "x", "caption": "1"}, {"file_name": "b.png", "id": "x", "caption": "2"}]
+    samples, _ = read(listed(pictures(tmp_path, "a.png", "b.png"), *lines, {"file_name": "b.png", "id": "x"}))
+    assert [sample["id"] for sample in samples] == ["x", "x", "x"]
+
+
+def test_an_empty_id_is_none(tmp_path: Path) -> None:
+    assert read(listed(pictures(tmp_path, "a.png"), {"file_name": "a.png", "id": ""}))[0][0]["id"] == "a.png"
+
+
 def test_csv_and_parquet_lists_are_read_alike(tmp_path: Path) -> None:
     pictures(tmp_path / "csv", "a.png")
     (tmp_path / "csv" / "metadata.csv").write_text(
@@ -93,6 +105,7 @@ def test_broken_lines_are_refused_one_by_one(tmp_path: Path) -> None:
         pictures(tmp_path / "train", "a.png"),
         '{"file_name": "a.png", "caption": NaN}', "", "{no json", '["a.png"]', '{"caption": "x"}',
         '{"file_name": "a.png", "captions": [1]}', '{"file_name": "gone.png"}', '{"file_name": "../../secret.png"}',
+        '{"file_name": "all.zip"}', '{"file_name": 3}',
     )  # fmt: skip
     samples, refused = read(tmp_path)
     assert len(samples) == 1
@@ -103,6 +116,8 @@ def test_broken_lines_are_refused_one_by_one(tmp_path: Path) -> None:
         ("train/a.png", "bad_manifest_line"),
         ("train/gone.png", "missing_file"),
         ("train/../../secret.png", "unsafe_path"),
+        ("train/all.zip", "unsafe_path"),
+        ("train/metadata.jsonl:10", "bad_manifest_line"),
     ]
     assert {one.split for one in refused} == {"train"}
 
@@ -142,6 +157,8 @@ def test_links_are_refused(tmp_path: Path) -> None:
 def test_a_limit_counts_the_samples_of_each_split(tmp_path: Path) -> None:
     pictures(tmp_path, "train/a.png", "train/b.png", "train/c.png", "test/d.png")
     assert [sample["id"] for sample in read(tmp_path, limit=2)[0]] == ["test/d.png", "train/a.png", "train/b.png"]
+    assert Importer().count(tmp_path, ImportOptions(limit=2)) == 3
+    assert Importer().count(tmp_path, ImportOptions()) == 4
 
 
 @pytest.mark.parametrize(

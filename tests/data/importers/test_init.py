@@ -3,7 +3,8 @@ from pathlib import Path
 
 import pytest
 
-from mmcore.data.importers import IMPORTERS, RefusedPath, safe_file
+from mmcore.commands.data_words import FORMATS
+from mmcore.data.importers import IMPORTERS, MAX_FILE_BYTES, ImportOptions, RefusedPath, safe_file
 
 
 @pytest.fixture
@@ -34,6 +35,9 @@ def test_files_below_the_root_are_found(root: Path) -> None:
         ("\\\\host\\share", "unsafe_path"),
         ("C:\\a.png", "unsafe_path"),
         ("~/a.png", "unsafe_path"),
+        ("https://host/a.png", "unsafe_path"),
+        ("zip://a.png::sub/a.zip", "unsafe_path"),
+        ("sub/a.zip::a.png", "unsafe_path"),
         ("a\0.png", "unsafe_path"),
         ("", "unsafe_path"),
         ("link.png", "unsafe_path"),
@@ -51,8 +55,26 @@ def test_names_that_lead_elsewhere_or_nowhere_are_refused(root: Path, name: str,
     assert refused.value.problem == problem
 
 
+def test_a_file_of_an_absurd_size_is_refused_unread(root: Path) -> None:
+    with open(root / "big.png", "wb") as file:
+        file.truncate(MAX_FILE_BYTES + 1)
+    with pytest.raises(RefusedPath, match="more than 536870912") as refused:
+        safe_file(root, root, "big.png")
+    assert refused.value.problem == "too_large"
+
+
+def test_options_become_words_of_a_settings_file_and_come_back() -> None:
+    options = ImportOptions(map={"captions": ("a", "b"), "labels": "c"}, lang={"a": "en"}, group="g", limit=3)
+    words = {"map": {"captions": ["a", "b"], "labels": "c"}, "lang": {"a": "en"}, "group": "g"}
+    assert options.words() == words
+    assert ImportOptions.from_words(words, limit=3).words() == words
+    assert ImportOptions().words() == {}
+    with pytest.raises(ValueError, match=r"data.fields has no key 'split'; there are: map, lang"):
+        ImportOptions.from_words({"split": "x"})
+
+
 def test_every_format_keeps_the_contract() -> None:
-    assert {"digitworld", "imagefolder"} <= set(IMPORTERS.names())
+    assert set(IMPORTERS.names()) == set(FORMATS)
     for name in IMPORTERS.names():
         assert all(callable(getattr(IMPORTERS[name](), method)) for method in ("read", "fields", "doubts"))
     with pytest.raises(LookupError, match=r"choose one of: .*imagefolder"):

@@ -64,7 +64,7 @@ def test_a_stated_size_is_believed_only_as_far_as_there_are_bytes() -> None:
     ("data", "message"),
     [
         (b"", "is empty"),
-        (b"ID3\x03mp3", "is not WAV"),
+        (b"no sound", "of no known kind"),
         (wav(b""), "holds no samples"),
         (wav(bytes(8))[:30], "without a data chunk"),
         (wav(bytes(8), rate=1), "states 1 samples a second"),

@@ -2,10 +2,10 @@ import io
 
 import numpy as np
 import pytest
-from PIL import Image
+from PIL import Image, ImageOps
 
 from mmcore.data.modalities import UNLIMITED, Limits, Media
-from mmcore.data.modalities.image import Modality
+from mmcore.data.modalities.image import Modality, read_header, read_pixels
 from tests.data.conftest import SETTINGS
 
 IMAGE = Modality()
@@ -76,6 +76,36 @@ def test_too_many_pixels_are_refused_by_the_header() -> None:
     for data in (encoded(grey(1, 3, 3)), bomb):
         with pytest.raises(ValueError, match="more than 8 in all"):
             IMAGE.decode(data, limits)
+
+
+@pytest.mark.parametrize("mode", ["RGB", "L"])
+@pytest.mark.parametrize("options", [{"subsampling": 0}, {"subsampling": 2}, {"progressive": True}, {"quality": 30}])
+def test_jpegs_have_the_very_pixels_that_pillow_gives(mode: str, options: dict[str, int]) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    data = encoded(Image.fromarray(coarse).resize((101, 57)).convert(mode), "JPEG", **options)
+    assert read_header(data).plain
+    expected = np.asarray(Image.open(io.BytesIO(data)).convert("RGB"))
+    assert np.array_equal(IMAGE.decode(data, UNLIMITED).array, expected)
+
+
+@pytest.mark.parametrize("kind", ["PNG", "JPEG", "TIFF", "WEBP"])
+def test_every_orientation_of_exif_is_undone(kind: str) -> None:
+    array = np.random.default_rng(0).integers(0, 256, (6, 9, 3), np.uint8)
+    for lies in range(10):
+        exif = Image.Exif()
+        exif[0x0112] = lies
+        data = encoded(Image.fromarray(array), kind, exif=exif)
+        expected = ImageOps.exif_transpose(Image.open(io.BytesIO(data))).convert("RGB")
+        assert np.array_equal(IMAGE.decode(data, UNLIMITED).array, np.asarray(expected)), lies
+
+
+def test_a_jpeg_with_damaged_data_gives_what_pillow_makes_of_it() -> None:
+    data = encoded(Image.effect_noise((200, 200), 60), "JPEG")
+    broken = data[:4000] + bytes(100) + data[4100:]
+    array, damage = read_pixels(broken, read_header(broken))
+    assert damage is not None
+    assert np.array_equal(array, np.asarray(Image.open(io.BytesIO(broken)).convert("RGB")))
+    assert read_pixels(data, read_header(data))[1] is None
 
 
 def test_the_middle_square_is_taken_and_resized() -> None:

@@ -46,7 +46,12 @@ def test_limits_are_kept(limits: Limits, message: str) -> None:
 
 @pytest.mark.parametrize(
     ("data", "message"),
-    [(b"", "is empty"), (b"\0\0\0\x18ftypmp42", "cannot be read"), (clip()[:-60], "cannot be decoded")],
+    [
+        (b"", "is empty"),
+        (b"\0\0\0\x18ftypmp42", "cannot be decoded"),
+        (b"no clip", "cannot be read"),
+        (clip()[:-60], "cannot be decoded"),
+    ],
 )
 def test_what_cannot_be_read_says_why(data: bytes, message: str) -> None:
     with pytest.raises(ValueError, match=f"the video {message}"):

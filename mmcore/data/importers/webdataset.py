@@ -1,0 +1,218 @@
+"""WebDataset: tar files whose members with the same name before the first dot are one sample.
+
+`000123.jpg`, `000123.txt` and `000123.json` are a picture, its caption and its further fields. Nothing is extracted:
+members are read one after the other. What is no plain file, or has a name that leads elsewhere, is refused with its
+sample; of a shard that is cut off, all samples before the cut are read.
+"""
+
+import json
+import tarfile
+import unicodedata
+from collections.abc import Iterator
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Any
+
+from mmcore.data.importers import MAX_FILE_BYTES, SPLIT_FOLDERS, ImportOptions, Refused, RefusedPath, Sample, refuse
+from mmcore.data.importers._fields import Fields
+from mmcore.data.importers._folders import regular, split_in
+from mmcore.data.importers._lines import Line
+from mmcore.data.importers._samples import Section, columns_of, samples
+
+# The media of a sample are found under the endings of their members.
+MEDIA_ENDINGS = {
+    "image": ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"),
+    "audio": ("wav", "flac", "ogg", "opus", "mp3", "m4a", "mka"),
+    "video": ("mp4", "mov", "mkv", "webm", "avi", "apng", "video.gif", "video.webp"),
+}
+_MEDIA = {ending.rpartition(".")[2] for endings in MEDIA_ENDINGS.values() for ending in endings}
+# Endings that are texts, and the fields that they become.
+_TEXTS = {"txt": "text", "text": "text", "caption": "caption", "cls": "label", "transcript": "transcript"}
+MAX_MEMBERS = 1_000_000
+MAX_TEXT_BYTES = 16 << 20
+
+
+@dataclass
+class _Group:
+    """The members of one key so far; `problem` is a code once one of them is refused."""
+
+    key: str
+    values: dict[str, Any] = field(default_factory=dict)
+    problem: str = ""
+    detail: str = ""
+
+
+class Importer:
+    """Samples from tar files."""
+
+    def read(self, source: Path, options: ImportOptions) -> Iterator[Sample | Refused]:
+        """The samples of every shard; a shard's split is in its folder's or its own name."""
+        fields = Fields(options, MEDIA_ENDINGS)
+        for path, section in _shards(source):
+            refused: list[Refused] = []
+            lines = _lines(path, section, refused)
+            for one in samples(section.folder, section, lines, fields, options):
+                yield from _emptied(refused)
+                yield one
+            yield from _emptied(refused)
+        fields.check_all_seen()
+
+    def fields(self, source: Path, options: ImportOptions) -> dict[str, str]:
+        """Ending or field -> column, from the first samples of every shard."""
+        found: dict[str, str] = {}
+        for path, section in _shards(source):
+            found |= columns_of(_lines(path, section, []), Fields(options, MEDIA_ENDINGS))
+        return found
+
+    def doubts(self, source: Path) -> list[str]:
+        """Archives that are not read."""
+        if not source.is_dir():
+            return []
+        packed = sorted({path.name for ending in ("*.tgz", "*.tar.*") for path in source.rglob(ending)})
+        return [f"packed archives are not read; unpack them to .tar: {', '.join(packed)}"] if packed else []
+
+
+def _shards(source: Path) -> list[tuple[Path, Section]]:
+    if source.is_file():
+        return [(source, Section(source.parent, split_in(source.stem)))]
+    if not source.is_dir():
+        raise ValueError(f"{source} does not exist; give a .tar file or the folder that holds them")
+    folders = [source, *(path for path in sorted(source.iterdir()) if path.name.lower() in SPLIT_FOLDERS)]
+    found = [path for folder in folders for path in regular(folder.glob("*.tar"))]
+    if not found:
+        raise ValueError(f"{source} holds no .tar files, and none are in folders of splits; is webdataset its format?")
+    return [
+        (path, Section(source, split_in(path.stem) or SPLIT_FOLDERS.get(path.parent.name.lower()))) for path in found
+    ]
+
+
+def _emptied(refused: list[Refused]) -> Iterator[Refused]:
+    while refused:
+        yield refused.pop(0)
+
+
+# One shard -----------------------------------------------------------------------------------------------------------
+
+
+def _lines(path: Path, section: Section, refused: list[Refused]) -> Iterator[Line]:
+    """A line for each good sample; what is refused goes to `refused`, with codes that a line has no place for."""
+    shard = path.relative_to(section.folder).with_suffix("").as_posix()
+    group: _Group | None = None
+    closed: set[str] = set()
+    try:
+        for member, data in _members(path):
+            key, ending = _key(member.name)
+            if group is None or key != group.key:
+                if group is not None:
+                    yield from _line(shard, group, section, refused)
+                    closed.add(_folded(group.key))
+                group = _Group(key)
+            if _folded(key) in closed:
+                group.problem, group.detail = "duplicate_id", f"'{member.name}': an earlier sample has this key"
+            _add(group, member, ending, data)
+    except RefusedPath as error:
+        # What was being put together may lack its last members.
+        if group is not None:
+            group.problem, group.detail = "truncated_archive", str(error)
+            yield from _line(shard, group, section, refused)
+        refused.append(refuse(shard, error.problem, str(error), section.split))
+        return
+    if group is not None:
+        yield from _line(shard, group, section, refused)
+
+
+def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+    """Every member but folders, and what it holds (null where it is not to be read); RefusedPath where the shard
+    cannot be read on."""
+    size = path.stat().st_size
+    try:
+        with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
+            number = 0
+            while member := tar.next():
+                tar.members = []  # type: ignore[attr-defined]  # or it would remember them all
+                if member.isdir():
+                    continue
+                number += 1
+                if number > MAX_MEMBERS:
+                    raise RefusedPath("too_large", f"it has more than {MAX_MEMBERS} members")
+                data = None
+                if _is_plain(member) and member.size <= _max_bytes(member.name):
+                    if member.offset_data + member.size > size:
+                        raise RefusedPath("truncated_archive", f"it is cut off in '{member.name}'")
+                    stream = tar.extractfile(member)
+                    assert stream is not None
+                    data = stream.read()
+                yield member, data
+            _check_end(path, tar.offset)
+    except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
+        if isinstance(error, RefusedPath):
+            raise
+        raise RefusedPath("truncated_archive", f"it cannot be read on: {error}") from None
+
+
+def _is_plain(member: tarfile.TarInfo) -> bool:
+    """Whether a member is a file whose bytes stand in the archive: sparse ones are longer than what is there."""
+    return member.type in (tarfile.REGTYPE, tarfile.AREGTYPE) and not member.issparse()
+
+
+def _max_bytes(name: str) -> int:
+    kind = _key(name)[1].rpartition(".")[2]
+    return MAX_TEXT_BYTES if kind == "json" or kind in _TEXTS else MAX_FILE_BYTES
+
+
+def _check_end(path: Path, place: int) -> None:
+    """`tarfile` takes a broken header for the end; the end is a block of zeros."""
+    with open(path, "rb") as file:
+        file.seek(place)
+        block = file.read(tarfile.BLOCKSIZE)
+    if len(block) < tarfile.BLOCKSIZE or any(block):
+        raise RefusedPath("truncated_archive", f"it ends at byte {place} without the mark of an end: it is cut off")
+
+
+def _key(name: str) -> tuple[str, str]:
+    """What stands before the first dot of the last part of a name, with its folders, and the ending after it."""
+    folder, slash, last = name.removeprefix("./").rpartition("/")
+    stem, _, ending = last.partition(".")
+    return folder + slash + stem, ending.lower()
+
+
+def _folded(name: str) -> str:
+    return unicodedata.normalize("NFC", name).casefold()
+
+
+def _add(group: _Group, member: tarfile.TarInfo, ending: str, data: bytes | None) -> None:
+    """Put a member into its sample, or the reason against it."""
+    name = member.name
+    kind = ending.rpartition(".")[2]
+    if name.startswith(("/", "\\", "~")) or ".." in name.replace("\\", "/").split("/") or "\0" in name or ":" in name:
+        group.problem, group.detail = "unsafe_path", f"'{name}' is no relative name inside the archive"
+    elif data is None:
+        group.problem = "too_large" if _is_plain(member) else "unsafe_path"
+        too_large = f"has {member.size} bytes, more than {_max_bytes(name)}"
+        what = too_large if _is_plain(member) else "is a link, a device or sparse"
+        group.detail = f"'{name}' {what}"
+    elif ending in group.values:
+        group.problem, group.detail = "duplicate_member", f"'{name}' is in the archive twice"
+    elif kind in _MEDIA:
+        group.values[ending] = {"bytes": data, "path": name}
+    elif kind == "json" or kind in _TEXTS:
+        _add_text(group, name, kind, data)
+
+
+def _add_text(group: _Group, name: str, kind: str, data: bytes) -> None:
+    try:
+        text = data.decode("utf-8-sig")
+        found = json.loads(text, parse_constant=lambda _: None) if kind == "json" else {_TEXTS[kind]: text.strip()}
+        if not isinstance(found, dict):
+            raise ValueError("it is no JSON object")
+        group.values |= {field: value for field, value in found.items() if field not in _MEDIA}
+    except (ValueError, RecursionError) as error:
+        group.problem, group.detail = "bad_manifest_line", f"'{name}': {error}"
+
+
+def _line(shard: str, group: _Group, section: Section, refused: list[Refused]) -> Iterator[Line]:
+    place = f"{shard}/{group.key}"
+    if group.problem:
+        refused.append(refuse(place, group.problem, group.detail, section.split))
+    elif group.values:
+        yield Line(place, group.values)

@@ -1,0 +1,40 @@
+"""The survey of a source as one page that needs nothing beside it."""
+
+from pathlib import Path
+
+import jinja2
+
+from mmcore.data.survey import SourceSummary
+
+_FOLDER = Path(__file__).parent / "templates"
+# What a person calls a language; its code serves for the others.
+_LANGUAGES = {"": "not stated", "en": "English", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "ar": "Arabic"}
+
+
+def preview_page(summary: SourceSummary) -> str:
+    """HTML, light and dark, with every picture inside; what comes from the source is escaped."""
+    environment = jinja2.Environment(
+        loader=jinja2.FileSystemLoader(_FOLDER), autoescape=True, undefined=jinja2.StrictUndefined,
+        trim_blocks=True, lstrip_blocks=True,
+    )  # fmt: skip
+    total = sum(summary.rows.values())
+    languages = {_LANGUAGES.get(lang, lang): count for lang, count in summary.languages.items()}
+    return environment.get_template("survey.html.j2").render(
+        summary=summary, total=total, languages=languages, num_refused=sum(summary.refused.values()),
+        num_captions=sum(summary.languages.values()),
+    )  # fmt: skip
+
+
+def preview_lines(summary: SourceSummary) -> list[str]:
+    """The same in lines for a terminal."""
+    lines = ["fields   " + ", ".join(f"{field} → {column}" for field, column in summary.fields.items())]
+    lines.append("rows     " + ", ".join(f"{count} {split}" for split, count in summary.rows.items()))
+    lines.append("columns  " + ", ".join(f"{name} ({count})" for name, count in summary.columns.items()))
+    if summary.languages:
+        named = (f"{count} {lang or 'not stated'}" for lang, count in summary.languages.items())
+        lines.append("captions " + ", ".join(named))
+    if summary.refused:
+        lines.append("refused  " + ", ".join(f"{count} {code}" for code, count in summary.refused.items()))
+    for task, missing in summary.tasks.items():
+        lines.append(f"task     {task}: {missing or 'can be trained'}")
+    return lines + [f"doubt    {doubt}" for doubt in summary.doubts]
