@@ -8,17 +8,19 @@ import contextlib
 import io
 import logging
 import os
+import shutil
 import subprocess
 import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from pathlib import Path
+from pathlib import Path, PurePosixPath
 from typing import Any
 
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
 
+from mmcore.objects import Cache, Reader, Remote, fault, printable
 from mmcore.workspace import read_yaml, write_bytes
 
 IDENTITY = ("mmcore", "mmcore@localhost")
@@ -101,7 +103,7 @@ class Ledger:
         return "changed"
 
     def data_hash(self) -> str:
-        """The version of data/ that data.dvc names."""
+        """The version of data/ that data.dvc names: the MD5 of the list of its files, with `.dir` behind it."""
         import_line = [line for line in (self.root / "data.dvc").read_text().splitlines() if "md5:" in line]
         return import_line[0].split("md5:")[1].strip() if import_line else ""
 
@@ -110,14 +112,37 @@ class Ledger:
         with self._repo() as repo:
             repo.add(["data"])
 
-    def pull_data(self) -> bool:
-        """Fetch data/ from the cache or a remote; whether it is complete now."""
+    def checkout_data(self) -> None:
+        """Make data/ what data.dvc names, from the cache alone; RuntimeError if that fails."""
         with self._repo() as repo:
             try:
-                repo.pull(targets=["data.dvc"]) if repo.config["core"].get("remote") else repo.checkout(["data.dvc"])
-            except DvcException:
-                return False
-        return self.data_state() == "same"
+                repo.checkout(["data.dvc"], force=True)
+            except DvcException as error:
+                raise RuntimeError(_whole_story(error)) from error
+
+    # Where the bytes lie --------------------------------------------------------------------------------------------
+
+    def cache(self) -> Cache:
+        """The objects on this machine."""
+        with self._repo() as repo:
+            return Cache(Path(repo.cache.local.path))
+
+    def remote(self, name: str | None = None) -> Remote | None:
+        """The remote `name`, or the default one; None if there is no default. LookupError if it is not set up."""
+        with self._repo() as repo:
+            name = name or repo.config["core"].get("remote")
+            if name is None:
+                return None
+            try:
+                objects = repo.cloud.get_remote_odb(name, "mmcore data")
+                url = printable(str(repo.config["remote"][name]["url"]))
+                return Remote(name, url, objects.fs, objects.path)
+            except (DvcException, ImportError) as error:
+                known = ", ".join(sorted(repo.config["remote"])) or "none"
+                raise LookupError(
+                    f"the remote '{name}' cannot be used: {printable(_whole_story(error))}; there are: {known}; "
+                    "add one: dvc remote add -d NAME URL"
+                ) from error
 
     # Versions -----------------------------------------------------------------------------------------------------
 
@@ -136,9 +161,23 @@ class Ledger:
         return {ref.rsplit("/", 1)[1]: commit for commit, ref in found if not ref.startswith("refs/exps/exec")}
 
     def fetch(self, revision: str, path: str, destination: Path) -> None:
-        """Copy the file or folder `path` as `revision` has it to `destination`, from the cache or a remote."""
+        """Copy the file or folder `path` as `revision` has it to `destination`, from the cache or a remote.
+
+        ValueError names a file whose bytes are not those that were recorded; then nothing is left of the copy.
+        """
         files = self._files(revision)
-        files.get(path, str(destination), recursive=files.isdir(path))
+        folder = files.isdir(path)
+        files.get(path, str(destination), recursive=folder)
+        for name in files.find(path) if folder else [path]:
+            recorded = files.info(name).get("md5")
+            if recorded is None:  # a file that git keeps, and checks by itself
+                continue
+            trouble = fault(recorded, Reader().read(destination / PurePosixPath(name).relative_to(path)))
+            if trouble:
+                shutil.rmtree(destination) if folder else destination.unlink()
+                raise ValueError(
+                    f"{name} of {revision} {trouble} in the cache or on the remote; restore it from a copy"
+                )
 
     def read(self, revision: str, path: str) -> str:
         """The text of the file `path` as `revision` has it."""

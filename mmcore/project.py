@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from mmcore import __version__
+from mmcore import __version__, remotes
 from mmcore.data import digitworld
 from mmcore.ledger import Ledger, check_git
 from mmcore.settings import Settings
@@ -36,32 +36,35 @@ class Machine:
 def ensure_data(workspace: Workspace, settings: Settings) -> str:
     """Make data/ be what data.dvc names: as it lies there, from the cache or remote, or generated.
 
-    Returns one line on what was done. Raises ValueError if the data differ or cannot be had; data that a person
-    imported are never replaced by generated ones.
+    Returns one line on what was done. Raises ValueError, LookupError or ConnectionError if the data differ or cannot
+    be had; data that a person imported are never replaced by generated ones.
     """
     ledger = Ledger(workspace.root)
     state = ledger.data_state()
-    if state == "same":
-        return "unchanged"
     if state == "changed":
         raise ValueError(
             "data/ is not what data.dvc names. If the change is meant, record it: dvc add data; "
-            "if not, restore it: dvc checkout data.dvc --force"
+            "if not, see what differs and take it back: mmcore data verify, mmcore data pull"
         )
-    if ledger.pull_data():
-        return "fetched"
-    if settings.data.source != "digitworld":
-        raise ValueError(
-            "the data that data.dvc names are neither in the cache nor on a remote; add the remote they were pushed "
-            "to (dvc remote add -d NAME URL), or import them: mmcore data import SOURCE --format imagefolder --replace"
-        )
+    if state == "same":
+        # DVC goes by the times of files. The manifest is hashed here, each shard when it is first read.
+        remotes.check_manifest(workspace)
+        return "unchanged"
+    why = ""
+    try:
+        return remotes.pull(workspace)[-1]
+    except (ValueError, LookupError, ConnectionError) as error:
+        if settings.data.source != "digitworld":
+            raise
+        if not isinstance(error, LookupError):
+            why = f", as they could not be fetched ({str(error).splitlines()[0]})"
     expected = ledger.data_hash()
     with write_folder(workspace.data) as folder:
         digitworld.generate(folder)
     ledger.add_data()
     if ledger.data_hash() != expected:
-        return "generated; their bytes differ from the committed data.dvc (other library versions), going on with them"
-    return "generated"
+        why += "; their bytes differ from the committed data.dvc (other library versions), going on with them"
+    return f"generated{why}"
 
 
 def check(workspace: Workspace, settings: Settings) -> None:

@@ -1,5 +1,6 @@
 """The contract with DVC: what the chain relies on, on a project of two stages."""
 
+import json
 import os
 import shutil
 import subprocess
@@ -56,7 +57,7 @@ def test_changed_and_missing_data_are_told_apart(toy: Path):
     (toy / "data" / "number").unlink()
     (toy / "data").rmdir()
     assert ledger.data_state() == "absent"
-    assert ledger.pull_data()
+    ledger.checkout_data()
     assert (toy / "data" / "number").read_text() == "3"
 
 
@@ -71,6 +72,30 @@ def test_copied_data_count_by_their_content_whatever_the_cache_holds(toy: Path):
     recorded = (toy / "data.dvc").read_bytes()
     assert ledger.data_state() == "changed"
     assert (toy / "data.dvc").read_bytes() == recorded
+
+
+def test_the_cache_lies_where_dvc_keeps_it(toy: Path):
+    ledger = Ledger(toy)
+    (entry,) = json.loads(ledger.cache().path(ledger.data_hash()).read_bytes())
+    assert entry["relpath"] == "number"
+    assert ledger.cache().path(entry["md5"]).read_text() == "3"
+
+
+def test_a_remote_is_found_by_its_name_or_as_the_default(toy: Path, tmp_path: Path):
+    ledger = Ledger(toy)
+    assert ledger.remote() is None
+    with open(toy / ".dvc" / "config", "a") as file:
+        file.write(f"['remote \"one\"']\n    url = {tmp_path}/one\n['remote \"far\"']\n    url = ssh://me@host/x\n")
+    assert str(ledger.remote("one")) == f"the remote 'one' ({tmp_path}/one)"
+    with pytest.raises(LookupError, match=r"'two' cannot be used.*there are: far, one"):
+        ledger.remote("two")
+    with pytest.raises(LookupError, match=r"'far' cannot be used.*dvc-ssh"):
+        ledger.remote("far")
+    config = toy / ".dvc" / "config"
+    config.write_text(config.read_text().replace("[core]", "[core]\n    remote = one"))
+    found = ledger.remote()
+    assert found is not None
+    assert found.name == "one"
 
 
 def test_an_experiment_keeps_the_outputs_and_leaves_the_branch_alone(toy: Path, tmp_path: Path):
@@ -88,6 +113,21 @@ def test_an_experiment_keeps_the_outputs_and_leaves_the_branch_alone(toy: Path, 
     ledger.fetch(commit, "artifacts_add", tmp_path / "fetched")
     assert (tmp_path / "fetched").read_text() == "7"
     assert ledger.read(commit, "params.yaml") == "more: 1\n"
+
+
+def test_a_version_whose_bytes_changed_in_the_cache_is_not_handed_out(toy: Path, tmp_path: Path):
+    ledger = Ledger(toy)
+    ledger.fetch("HEAD", "data", tmp_path / "whole")
+    ledger.fetch("HEAD", "dvc.yaml", tmp_path / "dvc.yaml")
+    assert (tmp_path / "whole" / "number").read_text() == "3"
+    (entry,) = json.loads(ledger.cache().path(ledger.data_hash()).read_bytes())
+    rotten = ledger.cache().path(entry["md5"])
+    rotten.chmod(0o644)
+    rotten.write_text("4")
+    for path in ("data", "data/number"):
+        with pytest.raises(ValueError, match=r"data/number of HEAD holds other bytes"):
+            ledger.fetch("HEAD", path, tmp_path / "copy")
+        assert not (tmp_path / "copy").exists()
 
 
 def test_a_folder_without_git_or_commit_is_told_what_to_do(tmp_path: Path):

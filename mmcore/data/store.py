@@ -5,6 +5,7 @@ reading one row costs little. Equal rows written in equal order are equal bytes.
 """
 
 import hashlib
+import os
 from collections.abc import Iterable, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
@@ -55,6 +56,9 @@ _LEAVES = {
 _COMPRESSION = {
     leaf: "NONE" if name in MEDIA else "ZSTD" for name in SCHEMA.names for leaf in _LEAVES.get(name, (name,))
 }
+_AGAIN = "get the data anew (mmcore data pull, or import them again) and do not edit them by hand"
+
+_checked: set[tuple[str | int, ...]] = set()
 _EMPTY: dict[str, Any] = {"captions": [], "qa": [], "labels": {}, "meta": "{}"}
 
 
@@ -239,10 +243,14 @@ def read_manifest(root: Path) -> Manifest:
         raise FileNotFoundError(
             f"{root} holds no data set (no {MANIFEST}); import one: mmcore data import SOURCE --format imagefolder"
         )
-    content = read_json(path)
+    return manifest_of(read_json(path), str(path))
+
+
+def manifest_of(content: Any, name: str) -> Manifest:
+    """The manifest in the JSON `content` of the file `name`; ValueError if another version of mmcore wrote it."""
     version = content.get("schema_version")
     if version != SCHEMA_VERSION:
-        raise ValueError(f"{path} has schema version {version}, not {SCHEMA_VERSION}; import the data again")
+        raise ValueError(f"{name} has schema version {version}, not {SCHEMA_VERSION}; import the data again")
     return Manifest(version, tuple(Shard(**entry) for entry in content["shards"]))
 
 
@@ -255,23 +263,53 @@ def verify(root: Path) -> None:
     """Compare every shard with the manifest; a ValueError names the first one that is missing, extra or altered."""
     listed = {shard.path: shard for shard in read_manifest(root).shards}
     found = [path.relative_to(root).as_posix() for path in _shard_files(root)]
-    again = f"get the data anew (dvc pull, or import them again) and do not edit {root} by hand"
     for extra in sorted(set(found) - set(listed)):
-        raise ValueError(f"the shard {extra} is not in {MANIFEST}; {again}")
+        raise ValueError(f"the shard {extra} is not in {MANIFEST}; {_AGAIN}")
     for path, shard in listed.items():
         if path not in found:
-            raise ValueError(f"the shard {path} is missing; {again}")
-        if hash_file(root / path) != shard.sha256:
-            raise ValueError(f"the shard {path} is not what {MANIFEST} says (its SHA-256 differs); {again}")
+            raise ValueError(f"the shard {path} is missing; {_AGAIN}")
+        check_shard(root / path)
         num_rows = pq.read_metadata(root / path).num_rows
         if num_rows != shard.rows:
-            raise ValueError(f"the shard {path} has {num_rows} rows where {MANIFEST} says {shard.rows}; {again}")
+            raise ValueError(f"the shard {path} has {num_rows} rows where {MANIFEST} says {shard.rows}; {_AGAIN}")
+
+
+def check_shard(path: Path) -> None:
+    """Compare the bytes of the shard at `path` with the manifest of its store, once per process and file.
+
+    ValueError if the manifest says otherwise or does not know it. Every read of a shard begins here. A file with no
+    manifest in the folder above its own (a table of a stage, a store that is still being written) is not compared.
+    """
+    root = path.parent.parent
+    try:
+        seen = (str(path), *_identity(path), *_identity(root / MANIFEST))
+    except FileNotFoundError:
+        return
+    if seen in _checked:
+        return
+    name = f"{path.parent.name}/{path.name}"
+    expected = {shard.path: shard.sha256 for shard in read_manifest(root).shards}.get(name)
+    if expected is None:
+        raise ValueError(f"the shard {name} is not in {MANIFEST}; {_AGAIN}")
+    if hash_file(path) != expected:
+        raise ValueError(f"the shard {name} is not what {MANIFEST} says (its SHA-256 differs); {_AGAIN}")
+    _checked.add(seen)
+
+
+def _identity(path: Path) -> tuple[int, int, int]:
+    """What changes when a file is written anew: where it lies, how long it is, when it was written."""
+    status = os.stat(path)
+    return status.st_ino, status.st_size, status.st_mtime_ns
 
 
 def read_rows(
     path: Path, columns: Sequence[str] | None = None, *, start: int = 0, stop: int | None = None
 ) -> list[Row]:
-    """The rows `start` to `stop` of one shard as dicts (`labels` a dict, too), reading only their row groups."""
+    """The rows `start` to `stop` of one shard as dicts (`labels` a dict, too), reading only their row groups.
+
+    ValueError if the shard is not what its manifest says (`check_shard`).
+    """
+    check_shard(path)
     with pq.ParquetFile(path, memory_map=True) as file:
         total = file.metadata.num_rows
         stop = total if stop is None else min(stop, total)
@@ -290,7 +328,11 @@ def read_rows(
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
-    """A whole Parquet file, its columns in the order given. (`pyarrow.parquet.read_table` imports pandas: a second.)"""
+    """A whole Parquet file, its columns in the order given; a shard of a store is checked first (`check_shard`).
+
+    (`pyarrow.parquet.read_table` would import pandas: a second.)
+    """
+    check_shard(path)
     with pq.ParquetFile(path) as file:
         table = file.read(columns=None if columns is None else list(columns))
     return table if columns is None else table.select(list(columns))

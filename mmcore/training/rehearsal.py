@@ -40,6 +40,7 @@ def lacking_columns(data: Path, columns: Iterable[str]) -> set[str]:
     """Those of `columns` that no row of data/ has; a column is read only until the first row that has it."""
     wanted = set(columns)
     for shard in store.shards(data):
+        store.check_shard(data / shard.path)
         file = pq.ParquetFile(data / shard.path)
         for group in range(file.num_row_groups):
             if not wanted:

@@ -1,3 +1,4 @@
+import os
 from pathlib import Path
 
 import pyarrow.parquet as pq
@@ -111,6 +112,44 @@ def test_a_shard_that_is_altered_missing_or_extra_is_named(tmp_path: Path, how: 
     spoil(tmp_path, how)
     with pytest.raises(ValueError, match=message):
         store.verify(tmp_path)
+
+
+@pytest.mark.parametrize(
+    ("how", "message"),
+    [("flip", "train/part-00001.parquet is not what"), ("add", "train/part-00002.parquet is not in")],
+)
+def test_a_shard_that_is_altered_or_extra_is_refused_by_every_read(tmp_path: Path, how: str, message: str) -> None:
+    store.write_shards(tmp_path, "train", some_rows(6), rows_per_shard=3)
+    store.write_manifest(tmp_path)
+    spoil(tmp_path, how)
+    spoilt = store.shard_path(tmp_path, "train", 1 if how == "flip" else 2)
+    for read in (store.read_rows, store.read_table, store.check_shard):
+        with pytest.raises(ValueError, match=message + r".*mmcore data pull"):
+            read(spoilt)
+    assert len(store.read_rows(store.shard_path(tmp_path, "train", 0))) == 3
+
+
+def test_a_shard_is_hashed_once_and_again_only_when_it_or_its_manifest_is_written_anew(tmp_path: Path) -> None:
+    store.write_shards(tmp_path, "train", some_rows(3))
+    store.write_manifest(tmp_path)
+    path = store.shard_path(tmp_path, "train", 0)
+    store.check_shard(path)
+    before = path.stat()
+    content = bytearray(path.read_bytes())
+    content[50] ^= 1
+    path.write_bytes(content)
+    os.utime(path, ns=(before.st_atime_ns, before.st_mtime_ns))
+    store.check_shard(path)
+    os.utime(path)
+    with pytest.raises(ValueError, match="its SHA-256 differs"):
+        store.check_shard(path)
+    store.write_manifest(tmp_path)
+    store.check_shard(path)
+
+
+def test_a_parquet_file_outside_a_store_has_no_manifest_to_answer_to(tmp_path: Path) -> None:
+    store.write_shards(tmp_path, "train", some_rows(3))
+    assert store.read_table(store.shard_path(tmp_path, "train", 0), ["id"]).num_rows == 3
 
 
 def test_a_folder_without_manifest_says_how_to_get_data(tmp_path: Path) -> None:
