@@ -13,8 +13,11 @@ from prefect.artifacts import create_link_artifact, create_markdown_artifact, cr
 from prefect.cache_policies import NO_CACHE
 from prefect.settings import PREFECT_FLOWS_HEARTBEAT_FREQUENCY, temporary_settings
 
-from mmcore import project, releases
+from flows.workspaces import leave_branch
+from mmcore import owner, project, releases
 from mmcore.console import Follower, Step, Tail
+from mmcore.data import frozen
+from mmcore.data.ingest import ingest as take_in
 from mmcore.evaluation import gate as gates
 from mmcore.ledger import Ledger
 from mmcore.report.build import build
@@ -22,6 +25,7 @@ from mmcore.runs import Run
 from mmcore.serving.package import code_hash
 from mmcore.serving.package import package as build_bento
 from mmcore.serving.smoke_test import smoke_test as ask_bento
+from mmcore.stages import stage_names
 from mmcore.workspace import hash_file, hash_folder, read_json
 
 LAST_LINES = 30
@@ -50,6 +54,42 @@ def data(run: Run) -> None:
     with step(run, "data", quiet=True) as line:
         line.note = project.ensure_data(run.workspace, run.settings)
         line.state = "unchanged" if line.note == "unchanged" else "done"
+        frozen.check(run.workspace.data)
+
+
+@named("ingest")
+def ingest(run: Run, *, propose: bool) -> None:
+    """Append the new rows of `data.source`. With `propose`, data.dvc goes to a branch for a person to merge."""
+    work, ledger = run.workspace, Ledger(run.workspace.root)
+    progress = work.logs("ingest") / "progress.jsonl"
+    progress.parent.mkdir(parents=True, exist_ok=True)
+    progress.unlink(missing_ok=True)
+    os.environ["MMCORE_PROGRESS"] = str(progress)
+    with step(run, "ingest", progress=progress) as line, Follower(line.follow):
+        before = ledger.data_hash()
+        found = take_in(work, run.settings)
+        line.note = found.describe()
+        if found.changed:
+            ledger.add_data()
+        if ledger.data_hash() == before:
+            line.state = "unchanged" if not found.waiting else "done"
+            return
+        if propose:
+            branch = leave_branch(work.root, run.name, f"Take in {line.note} from {found.source}")
+            line.note += f"; for you to merge: {branch}"
+    create_markdown_artifact(f"# New rows\n{line.note}\n", key="ingest", description=run.name)
+
+
+@named("plan")
+def nothing_new(run: Run) -> bool:
+    """Whether all that the stages would read is what they read in the last finished run."""
+    with step(run, "plan", quiet=True) as line:
+        _child(run, "code", ["stage", "code"])
+        news = run.news([name for name in stage_names(run.settings) if name != "code"])
+        for change in news:
+            get_run_logger().info("%s: %s", change.stage, "; ".join(change.reasons))
+        line.note = "; ".join(f"{change.stage}: {change.reasons[0]}" for change in news[:3])
+    return not news
 
 
 @named("check")
@@ -245,7 +285,12 @@ def _publish(run: Run) -> None:
 
 
 def quietly(flow: Callable[[], object]) -> int:
-    """Run a flow as a person's command: what went wrong in a sentence, not twice as a trace; the exit status."""
+    """Run a flow as a person's command: what went wrong in a sentence, not twice as a trace; the exit status.
+
+    It ends with the command that started it, killed or not: a second one must not find the first still at work.
+    """
+    if owner.VARIABLE in os.environ:
+        owner.end_with(int(os.environ[owner.VARIABLE]))
     with temporary_settings({PREFECT_FLOWS_HEARTBEAT_FREQUENCY: None}):
         try:
             flow()

@@ -4,14 +4,18 @@ import contextlib
 import os
 import shutil
 import subprocess
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 
 from prefect import get_run_logger
 from prefect.runtime import flow_run
 
 from mmcore import params
-from mmcore.workspace import Workspace, clear_temporaries, run_lock
+from mmcore.ledger import git_identity
+from mmcore.workspace import Workspace, clear_temporaries, run_lock, write_bytes
+
+# Where the runs of a deployment leave what they took in: data.dvc on a branch of its own.
+BRANCHES = "mmcore/ingest-"
 
 
 @contextlib.contextmanager
@@ -28,8 +32,9 @@ def here(preset: str | None, assignments: Sequence[str]) -> Iterator[Workspace]:
 def fresh_workspace(preset: str | None, assignments: Sequence[str]) -> Iterator[Workspace]:
     """A clone of the project at its checked-out commit, removed again when the run ends well.
 
-    The clone shares the project's DVC cache and `.mmcore`; experiments and release tags go back to the project.
-    One that a failed run leaves is kept for `mmcore run debug`.
+    The clone shares the project's DVC cache and `.mmcore`; experiments, release tags and branches with new rows go
+    back to the project. New rows of earlier runs that nobody has merged yet count. One that a failed run leaves is
+    kept for `mmcore run debug`.
     """
     project = Path(os.environ.get("MMCORE_PROJECT") or Path.cwd()).resolve()
     root = project / ".mmcore" / "workspaces" / str(flow_run.name)
@@ -44,15 +49,49 @@ def fresh_workspace(preset: str | None, assignments: Sequence[str]) -> Iterator[
     os.chdir(root)
     try:
         workspace = Workspace(root)
+        if waiting := _unmerged(root):
+            write_bytes(root / "data.dvc", _git(root, "show", f"{waiting}:data.dvc").encode())
+            get_run_logger().info("with the new rows of %s", waiting.removeprefix("origin/"))
         _change(workspace, preset, assignments)
         yield workspace
     finally:
         os.chdir(before)
         del os.environ["MMCORE_STATE"]
         _git(root, "push", "--quiet", "origin", "--tags")
+        if _git(root, "for-each-ref", f"refs/heads/{BRANCHES}*"):
+            _git(root, "push", "--quiet", "origin", f"refs/heads/{BRANCHES}*:refs/heads/{BRANCHES}*")
         if _git(root, "for-each-ref", "refs/exps"):
             _git(root, "push", "--quiet", "origin", "refs/exps/*:refs/exps/*")
     shutil.rmtree(root)
+
+
+def leave_branch(root: Path, run: str, message: str) -> str:
+    """Commit data.dvc as it lies in `root`, and nothing else, to a new branch; returns its name.
+
+    It begins from the unmerged branch before it, if there is one, so that merging the newest takes in all of them.
+    What is checked out stays as it is.
+    """
+    branch, parent = f"{BRANCHES}{run}", _unmerged(root) or "HEAD"
+    index = {"GIT_INDEX_FILE": str(root / ".git" / "mmcore-index")}
+    content = _git(root, "hash-object", "-w", "data.dvc").strip()
+    _git(root, "read-tree", parent, more=index)
+    _git(root, "update-index", "--add", "--cacheinfo", f"100644,{content},data.dvc", more=index)
+    tree = _git(root, "write-tree", more=index).strip()
+    with git_identity(root):
+        commit = _git(root, "commit-tree", tree, "-p", parent, "-m", message).strip()
+    _git(root, "update-ref", f"refs/heads/{branch}", commit)
+    return branch
+
+
+def _unmerged(root: Path) -> str | None:
+    """The newest branch with new rows that is not part of the checked-out commit, unless data.dvc has gone another way
+    since it began. A person rejects a branch by deleting it."""
+    pattern, newest = f"refs/remotes/origin/{BRANCHES}*", "--sort=-committerdate"
+    for branch in _git(root, "for-each-ref", newest, "--no-merged=HEAD", "--format=%(refname:short)", pattern).split():
+        began = _git(root, "merge-base", "HEAD", branch).strip()
+        if _git(root, "show", f"{began}:data.dvc") == _git(root, "show", "HEAD:data.dvc"):
+            return branch
+    return None
 
 
 def _change(workspace: Workspace, preset: str | None, assignments: Sequence[str]) -> None:
@@ -61,8 +100,10 @@ def _change(workspace: Workspace, preset: str | None, assignments: Sequence[str]
         params.change(workspace.params, presets=presets, assignments=assignments)
 
 
-def _git(root: Path, *words: str) -> str:
-    done = subprocess.run(["git", "-C", str(root), *words], capture_output=True, text=True, check=False)
+def _git(root: Path, *words: str, more: Mapping[str, str] | None = None) -> str:
+    done = subprocess.run(
+        ["git", "-C", str(root), *words], env=os.environ | dict(more or {}), capture_output=True, text=True, check=False
+    )
     if done.returncode:
         raise RuntimeError(f"git {words[0]} failed in {root}: {done.stderr.strip()}")
     return done.stdout

@@ -8,6 +8,7 @@ from collections.abc import Sequence
 from pathlib import Path
 
 import mmcore
+from mmcore import owner
 from mmcore.commands import data_words
 from mmcore.workspace import Workspace
 
@@ -55,7 +56,7 @@ def _run(arguments: argparse.Namespace) -> int:
             line.note = stages.rehearse(workspace, settings)
     prefect_server.wait(server, workspace)
     console.print(f"  Prefect {server.ui}", style="dim")
-    environment = os.environ | prefect_server.environment(workspace, server.api)
+    environment = os.environ | prefect_server.environment(workspace, server.api) | {owner.VARIABLE: str(os.getpid())}
     flow = [sys.executable, "-m", "flows.retrain"]
     status = subprocess.run(flow, cwd=workspace.root, env=environment, check=False).returncode
     if status == 0:
@@ -182,7 +183,7 @@ def _with_server(workspace: Workspace, words: list[str]) -> int:
 
     server = prefect_server.start(workspace)
     prefect_server.wait(server, workspace)
-    environment = os.environ | prefect_server.environment(workspace, server.api)
+    environment = os.environ | prefect_server.environment(workspace, server.api) | {owner.VARIABLE: str(os.getpid())}
     return subprocess.run([sys.executable, *words], cwd=workspace.root, env=environment, check=False).returncode
 
 

@@ -1,15 +1,21 @@
-"""A run's record: what was asked for, what each step took, and where its logs lie."""
+"""A run's record: what was asked for, what each step took, how it ended, and where its logs lie."""
 
 import secrets
+import shutil
 import time
+from collections.abc import Sequence
 from datetime import UTC, datetime
+from pathlib import Path
 from typing import Any
 
 from mmcore import params
-from mmcore.ledger import Ledger
+from mmcore.ledger import Change, Ledger
 from mmcore.project import machine
 from mmcore.settings import Settings
 from mmcore.workspace import Workspace, read_json, write_json
+
+# How a run stands. `nothing new`: it ended before the first stage, because all it reads is what the last one read.
+RUNNING, FINISHED, FAILED, NOTHING_NEW = "running", "finished", "failed", "nothing new"
 
 
 class Run:
@@ -26,6 +32,7 @@ class Run:
         self.folder = workspace.state / "runs" / self.name
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.commit = Ledger(workspace.root).commit()
+        self.state = RUNNING
         self.changed = False
         self.release = ""
         self._steps: dict[str, dict[str, Any]] = {}
@@ -42,11 +49,42 @@ class Run:
         self._steps[step] = {"name": step, "seconds": round(seconds, 1), "state": state}
         self.write()
 
+    def end(self, state: str) -> None:
+        """Enter how the run ended. A finished one leaves its dvc.lock in its folder: what `news` compares with."""
+        self.state = state
+        lock = self.workspace.root / "dvc.lock"
+        if state == FINISHED and lock.is_file():
+            shutil.copyfile(lock, self.folder / "dvc.lock")
+        self.write()
+
+    def news(self, stages: Sequence[str]) -> list[Change]:
+        """What differs from all that the last finished run read: per stage its code, its settings and the inputs that
+        no stage makes, as DVC sees them; empty if nothing does. `artifacts/code` and data/ must be up to date."""
+        last = self._last_finished()
+        if last is None:
+            return [Change("run", ["no run has finished yet"])]
+        if read_json(last / "settings.json") != read_json(self.folder / "settings.json"):
+            return [Change("run", ["its settings are new"])]
+        lock = self.workspace.root / "dvc.lock"
+        own = lock.read_bytes() if lock.is_file() else None
+        shutil.copyfile(last / "dvc.lock", lock)
+        try:
+            changes = Ledger(self.workspace.root).changes(stages)
+        finally:
+            lock.write_bytes(own) if own is not None else lock.unlink()
+        # What a stage makes is not here in a fresh workspace; it follows from the rest.
+        own_reasons = [
+            Change(change.stage, [reason for reason in change.reasons if not reason.startswith("artifacts/")])
+            for change in changes
+        ]
+        return [change for change in own_reasons if change.reasons]
+
     def write(self) -> None:
         """Write the record to the run's folder and, once there is something to tell, beside the artifacts."""
         here = machine(self.settings)
         record = {
             "run": self.name,
+            "state": self.state,
             "started": self.started,
             "commit": self.commit,
             "device": here.device,
@@ -59,6 +97,13 @@ class Run:
         write_json(self.folder / "run.json", {"workspace": str(self.workspace.root), **record})
         if self._steps:
             write_json(self.workspace.artifacts / "run.json", record)
+
+    def _last_finished(self) -> Path | None:
+        """The folder of the newest run that finished, None before the first."""
+        for folder in sorted(self.folder.parent.iterdir(), reverse=True):
+            if (folder / "dvc.lock").is_file() and folder != self.folder:
+                return folder
+        return None
 
 
 def find(workspace: Workspace, name: str) -> dict[str, Any]:

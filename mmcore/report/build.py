@@ -8,7 +8,7 @@ import jinja2
 import yaml
 
 from mmcore import __version__
-from mmcore.report import sections
+from mmcore.report import card, sections
 from mmcore.report.examples import described, galleries, language
 from mmcore.report.media import Pictures, Store
 from mmcore.report.readers import (
@@ -29,7 +29,7 @@ from mmcore.workspace import Workspace, write_bytes
 
 TEMPLATES = Path(__file__).parent / "templates"
 # The page stays below 4 MB: what the pictures leave is ample for words and charts.
-PICTURES_BUDGET = 3_200_000
+PICTURES_BUDGET = 2_900_000
 EXAMPLES = 3
 DESCRIBED = 6
 # A text longer than this is cut: the page shows samples, the files hold the whole.
@@ -46,12 +46,13 @@ def build(workspace: Workspace) -> Path:
     Every part is made from the files that are there; what is missing or cannot be read is named at the page's end.
     Equal files give equal bytes.
     """
-    html = _environment().get_template("report.html.j2").render(page=_page(workspace))
+    html = environment().get_template("report.html.j2").render(page=_page(workspace))
     write_bytes(workspace.report, html.encode())
     return workspace.report
 
 
-def _environment() -> jinja2.Environment:
+def environment() -> jinja2.Environment:
+    """Jinja with the templates of this folder: everything that comes from data is escaped."""
     environment = jinja2.Environment(
         loader=jinja2.FileSystemLoader(TEMPLATES), autoescape=True, undefined=jinja2.StrictUndefined,
         trim_blocks=True, lstrip_blocks=True,
@@ -149,7 +150,10 @@ def _data(workspace: Workspace, reading: _Reading) -> dict[str, Any]:
     summary = reading.part("The data summary", read_summary, folder, missing="No counts: no data have been validated.")
     profile = reading.part("The profile", read_table, folder / "profile.parquet", sections.PROFILED)
     held = reading.part("The quarantine", read_table, folder / "quarantine.parquet")
+    contents = reading.part("The contents of data/", card.read_contents, workspace.data)
     return {
+        "card": reading.part("The contents of data/", card.card, contents, summary),
+        "strip": reading.part("The example strip", card.strip, workspace.data, folder) or [],
         "data": reading.part("The data summary", sections.data, summary),
         "histograms": reading.part("The profile", sections.histograms, profile) or [],
         "quarantine": reading.part("The quarantine", sections.quarantine, held, summary),

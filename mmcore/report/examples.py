@@ -180,7 +180,8 @@ def _query(row: Row, source: str, target: str, contents: dict[str, Row], picture
     if not any(candidate.right for candidate in candidates):
         missed = Candidate(int(row["rank"]), True, *_content(own, target, contents, pictures))
     picture, text = _content(own, source, contents, pictures)
-    return Query(own, int(row["rank"]), picture, str(row["query"]) if source == "text" else text, candidates, missed)
+    asked = text if source in MEDIA_COLUMNS else str(row["query"])
+    return Query(own, int(row["rank"]), picture, asked, candidates, missed)
 
 
 def sample_of(id: str) -> tuple[str, int]:

@@ -13,6 +13,8 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 from PIL import Image, ImageOps, ImageSequence
 
+from mmcore.data import store
+
 Row = dict[str, Any]
 PIXELS_LIMIT = 50_000_000
 # Pictures up to the side SMALL keep their pixels (PNG); larger ones are shrunk to LARGE (JPEG), moving ones to MOVING.
@@ -69,6 +71,7 @@ class Store:
 def _read(shard: Path, ids: dict[int, str], columns: list[str]) -> dict[str, Row]:
     """The rows of one shard by id; `ids` maps the row's number in the file to its id."""
     found: dict[str, Row] = {}
+    store.check_shard(shard)
     with pq.ParquetFile(shard) as file:
         wanted = [name for name in columns if name in file.schema_arrow.names]
         start = 0

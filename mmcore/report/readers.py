@@ -69,7 +69,7 @@ class Verdict:
 
 @dataclass(frozen=True)
 class Metric:
-    """One number of the evaluation beside the marks it is judged by."""
+    """One number of the evaluation beside the marks it is judged by; `slices`: value and baseline by language."""
 
     task: str
     name: str
@@ -79,6 +79,7 @@ class Metric:
     count: int | None
     signature: str
     references: dict[str, float]
+    slices: dict[str, tuple[float, float | None]]
     needed: float | None
     passed: bool | None
 
@@ -172,6 +173,11 @@ def read_metrics(workspace: Workspace, verdict: Verdict | None) -> list[Metric] 
                     count=None if count is None else int(count),
                     signature=str(score.get("signature") or ""),
                     references={str(key): mark for key in references if (mark := number(references[key])) is not None},
+                    slices={
+                        str(lang): (part, number(own.get("baseline")))
+                        for lang, own in (score.get("slices") or {}).items()
+                        if (part := number(own.get("value"))) is not None
+                    },
                     needed=gate.needed,
                     passed=gate.passed,
                 )

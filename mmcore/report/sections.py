@@ -50,7 +50,7 @@ def facts(run: Run | None) -> list[str]:
 
 def results(metrics: list[Metric], headline: list[str]) -> dict[str, Any]:
     """The metric tables, one per task, the figures at a glance, and how they were computed."""
-    has_marks = any(metric.references for metric in metrics)
+    has_marks = any(metric.references or metric.slices for metric in metrics)
     has_champion = any(metric.champion is not None for metric in metrics)
     has_gate = any(metric.needed is not None for metric in metrics)
     tables = []
@@ -90,7 +90,10 @@ def _metric_row(metric: Metric) -> dict[str, Any]:
         "champion": points(metric.champion),
         "needed": f"{sign} {metric.needed:.1f}" if metric.needed is not None else DASH,
         "passed": metric.passed if metric.needed is not None else None,
-        "marks": ", ".join(f"{name} {points(mark)}" for name, mark in metric.references.items()),
+        "marks": ", ".join(
+            [f"{name} {points(mark)}" for name, mark in metric.references.items()]
+            + [f"{lang} {points(part)} (baseline {points(mark)})" for lang, (part, mark) in metric.slices.items()]
+        ),
         "bar": "" if metric.is_rank else bar,
     }
 

@@ -5,8 +5,8 @@ from mmcore.report.readers import Curves, Metric
 
 
 def metric(name: str, value: float, **marks) -> Metric:
-    whole = {"baseline": None, "champion": None, "count": 5, "signature": "", "references": {}, "needed": None,
-             "passed": None} | marks  # fmt: skip
+    whole = {"baseline": None, "champion": None, "count": 5, "signature": "", "references": {}, "slices": {},
+             "needed": None, "passed": None} | marks  # fmt: skip
     return Metric("captioning", name, value, **whole)
 
 
@@ -87,3 +87,9 @@ def test_splits_show_only_verdicts_that_occur():
     assert shown["sentence"] == "2 of 3 samples passed validation; 4 of them had been refused at import."
     assert shown["tables"][0]["columns"] == ["Samples", "OK", "Rejected"]
     assert shown["tables"][0]["rows"] == [{"name": "Train", "counts": [3, 2, 1]}]
+
+
+def test_scores_by_language_stand_beside_the_whole():
+    parts = {"zh": (12.0, 3.0), "und": (9.0, None)}
+    (table,) = sections.results([metric("bleu4", 10.5, slices=parts)], [])["tables"]
+    assert table["rows"][0]["marks"] == f"zh 12.0 (baseline 3.0), und 9.0 (baseline {sections.DASH})"
