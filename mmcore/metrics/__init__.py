@@ -19,7 +19,7 @@ class Score:
 
     `value` and `baseline` are percentages from 0 to 100 (ranks are places from 1); `n` is how many samples were
     scored; `signature` names the method and its version; `references` holds further marks ("ceiling", "colour
-    histogram") in the same unit as `value`.
+    histogram") in the same unit as `value`; `slices` holds the same number by language, where there are several.
     """
 
     value: float
@@ -27,6 +27,7 @@ class Score:
     n: int
     signature: str
     references: dict[str, float] = field(default_factory=dict)
+    slices: "dict[str, Score]" = field(default_factory=dict)
 
     def __post_init__(self) -> None:
         for name, number in {"value": self.value, "baseline": self.baseline, **self.references}.items():
@@ -34,13 +35,15 @@ class Score:
                 raise ValueError(f"the {name} of a score is {number}; a prediction or embedding is not finite")
 
     def to_json(self) -> dict[str, Any]:
-        """The score as it stands in metrics.json, numbers rounded to six decimals."""
+        """The score as it stands in metrics.json, numbers rounded to six decimals; `slices` where there are any."""
+        slices = {language: score.to_json() for language, score in self.slices.items()}
         return {
             "value": round(float(self.value), 6),
             "baseline": round(float(self.baseline), 6),
             "n": self.n,
             "signature": self.signature,
             "references": {name: round(float(number), 6) for name, number in self.references.items()},
+            **({"slices": slices} if slices else {}),
         }
 
 

@@ -3,8 +3,20 @@
 from sacrebleu.metrics.bleu import BLEU, MAX_NGRAM_ORDER
 
 from mmcore.metrics import Measured, check_pairs
+from mmcore.metrics.languages import CHINESE, UNSPACED
 
 TOKENIZERS = ("13a", "intl", "zh", "char", "none")
+
+
+def tokenizer_for(languages: set[str]) -> str:
+    """sacrebleu's tokenizer for references in these languages.
+
+    `13a`, sacrebleu's own choice, for languages that put blanks between words; `zh`, which makes every Chinese
+    character a token and treats the rest as words, for Chinese, also beside such a language; `char` as soon as one is
+    Japanese, Korean, Thai ..., for which sacrebleu needs a dictionary or has no tokenizer.
+    """
+    unspaced = languages & UNSPACED
+    return "13a" if not unspaced else "zh" if unspaced <= CHINESE else "char"
 
 
 def corpus_bleu(predictions: list[str], references: list[list[str]], *, tokenize: str, lowercase: bool) -> Measured:

@@ -4,6 +4,7 @@ Q queries, C candidates, E embedding width, K places.
 """
 
 import math
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 
@@ -92,24 +93,27 @@ def median_rank(ranks_Q: NDArray[np.int64]) -> float:
     return float(np.median(ranks_Q))
 
 
-def chance_recall(num_positives: Sequence[int], num_candidates: int, k: int) -> float:
+def chance_recall(num_positives: Sequence[int], num_candidates: int | Sequence[int], k: int) -> float:
     """Recall at `k`, 0 to 100, that a random order of the candidates reaches on average.
 
-    For P positives among C candidates it is 1 - C(C - P, k) / C(C, k), averaged over the queries.
+    For P positives among C candidates (the same for all queries, or one number each) it is
+    1 - C(C - P, k) / C(C, k), averaged over the queries.
     """
-    total = 0.0
-    for count in num_positives:
-        missed = math.comb(num_candidates - count, k) / math.comb(num_candidates, k) if k <= num_candidates else 0.0
-        total += 1.0 - missed
-    return 100.0 * total / len(num_positives)
+    sizes = np.broadcast_to(num_candidates, len(num_positives)).tolist()
+    pairs = Counter(zip(num_positives, sizes, strict=True))
+    missed = sum(
+        count * math.comb(size - found, k) / math.comb(size, k) for (found, size), count in pairs.items() if k <= size
+    )
+    return 100.0 * (1.0 - missed / len(num_positives))
 
 
-def chance_median_rank(num_positives: Sequence[int], num_candidates: int) -> float:
+def chance_median_rank(num_positives: Sequence[int], num_candidates: int | Sequence[int]) -> float:
     """The median over queries of the place that a random order gives the best of P positives on average.
 
-    That place among the candidates that are no positives of the query, plus one: 1 + (C - P) / (P + 1).
+    That place among the C candidates of the query that are no positives, plus one: 1 + (C - P) / (P + 1).
     """
-    return float(np.median([1.0 + (num_candidates - count) / (count + 1.0) for count in num_positives]))
+    found = np.asarray(num_positives, np.float64)
+    return float(np.median(1.0 + (np.asarray(num_candidates) - found) / (found + 1.0)))
 
 
 def positive_sets(query_keys: Sequence[str], candidate_keys: Sequence[str]) -> list[NDArray[np.int64]]:

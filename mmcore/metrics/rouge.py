@@ -1,7 +1,7 @@
 """ROUGE-1, ROUGE-2 and ROUGE-L as rouge-score computes them (Lin 2004)."""
 
 import functools
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from importlib.metadata import version
 
 from rouge_score import rouge_scorer, tokenize
@@ -20,6 +20,15 @@ def _words(text: str) -> list[str]:
 TOKENIZERS: dict[str, Callable[[str], list[str]]] = {"words": _words, "characters": split_words}
 
 
+def tokenizer_for(texts: Iterable[str], languages: set[str]) -> str:
+    """`words`, rouge-score's own, where every text is English or plain ASCII, else `characters`.
+
+    On plain ASCII text both make the same words.
+    """
+    plain = languages == {"en"} or all(text.isascii() for text in texts)
+    return "words" if plain else "characters"
+
+
 class _Tokenizer:
     """Remembers what it has split: references meet many predictions, once for each derangement."""
 
@@ -36,8 +45,8 @@ def rouge(predictions: list[str], references: list[list[str]], *, tokenize: str)
     """Mean F1 of ROUGE-1, ROUGE-2 and ROUGE-L over the predictions, 0 to 100, no stemming.
 
     Each number takes, sample by sample, the best of the sample's references. `tokenize`: `words` is rouge-score's
-    own (lower-cased runs of a-z and 0-9); `characters` keeps every letter of every script and makes each Chinese
-    or Japanese character a token. An empty prediction scores 0. Raises ValueError where not one reference has a
+    own (lower-cased runs of a-z and 0-9); `characters` keeps every letter of every script and makes each Chinese,
+    Japanese or Thai character a token. An empty prediction scores 0. Raises ValueError where not one reference has a
     token, which is what `words` makes of Chinese.
     """
     check_pairs(predictions, references)

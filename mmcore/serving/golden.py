@@ -120,7 +120,7 @@ def _retrieval(rows: list[Row], of: str, samples: _Samples, count: int) -> list[
                 "id": row["id"],
                 "kind": of,
                 "text": row["query"],
-                "text_id": f"{row['input_id']}#0",
+                "text_id": row["query_id"],
                 "media": keys,
                 "ids": [names[key] for key in keys],
                 "order": sorted(range(len(keys)), key=lambda place: -sent[keys[place]]),

@@ -21,10 +21,14 @@ SCHEMA = pa.schema(
         ("input_id", pa.string()),
         ("direction", pa.string()),
         ("query", pa.string()),
+        ("query_id", pa.string()),
+        ("lang", pa.string()),
         ("prediction", pa.string()),
         ("references", pa.list_(pa.string())),
+        ("reference_langs", pa.list_(pa.string())),
         ("score", pa.float32()),
         ("rank", pa.int64()),
+        ("candidates", pa.int64()),
         ("top", pa.list_(pa.string())),
         ("top_scores", pa.list_(pa.float32())),
     ]
@@ -35,8 +39,10 @@ SCHEMA = pa.schema(
 class Predictions:
     """What a model says about a split.
 
-    `table` has the columns of `SCHEMA`, null where a task has no such thing. `embeddings[name]` float32 [N, E] belong
-    to `ids[name]`. `marks[metric]` are further numbers that this metric is to be read beside.
+    `table` has the columns of `SCHEMA`, null where a task has no such thing: `query_id` is the query's id in `ids`,
+    `lang` the language that its texts are in, `reference_langs` that of each reference, `candidates` among how many
+    the `rank` was found. `embeddings[name]` float32 [N, E] belong to `ids[name]`. `marks[metric]` are further numbers
+    that this metric is to be read beside.
     """
 
     table: pa.Table

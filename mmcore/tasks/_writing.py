@@ -36,6 +36,11 @@ def write_all(model: MultimodalModel, batches: Batches, sources: list[str], corp
         batch = batches.at(number).to(model.device)
         texts = model.generate({name: batch.inputs[name] for name in sources})
         for identity, text in zip(batch.ids, texts, strict=True):
-            references = texts_of(corpus.rows[next(places)], column)
-            rows.append({"id": identity, "input_id": identity, "prediction": text, "references": references})
+            row = corpus.rows[next(places)]
+            references = texts_of(row, column)
+            tags = {entry["text"]: entry["lang"] for entry in row[column]} if column == "captions" else {}
+            rows.append({
+                "id": identity, "input_id": identity, "prediction": text, "references": references,
+                "reference_langs": [tags.get(one) for one in references],
+            })  # fmt: skip
     return Predictions(table(rows))

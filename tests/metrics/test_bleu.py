@@ -3,7 +3,7 @@ import math
 
 import pytest
 
-from mmcore.metrics.bleu import corpus_bleu
+from mmcore.metrics.bleu import corpus_bleu, tokenizer_for
 
 
 def bleu(predictions, references, tokenize="13a", lowercase=False):
@@ -50,6 +50,15 @@ def test_case_and_chinese_follow_the_options_and_the_signature_names_them():
     assert measured.signature.startswith("sacrebleu|nrefs:1|case:lc|eff:no|tok:13a|smooth:exp|version:")
     assert bleu(["红色的圆"], [["红色的星"]], tokenize="zh")["bleu1"] == pytest.approx(75)
     assert bleu(["红色的圆"], [["红色的星"]])["bleu1"] == 0
+
+
+@pytest.mark.parametrize(
+    ("languages", "tokenizer"),
+    [({"en"}, "13a"), ({"de", "ru", "und"}, "13a"), ({"zh"}, "zh"), ({"en", "zh", "yue"}, "zh"), ({"ja"}, "char"),
+     ({"ko", "en"}, "char"), ({"th", "zh"}, "char")],
+)  # fmt: skip
+def test_the_tokenizer_follows_from_the_languages(languages, tokenizer):
+    assert tokenizer_for(languages) == tokenizer
 
 
 def test_what_cannot_be_scored_is_said_in_one_sentence():

@@ -130,3 +130,10 @@ def test_scores_that_cannot_be_ranked_are_refused():
         ranking.ranks(np.ones((2, 3)), sets([0], []))
     with pytest.raises(ValueError, match="2 queries but 1 sets"):
         ranking.ranks(np.ones((2, 3)), sets([0]))
+
+
+def test_chance_counts_each_query_with_its_own_number_of_candidates():
+    assert ranking.chance_recall([1, 2], [4, 8], 1) == pytest.approx(25)
+    assert ranking.chance_recall([1, 1], [4, 2], 3) == pytest.approx(100 * (3 / 4 + 1) / 2)
+    # 1 + (C - P) / (P + 1): 1 + 3 / 2 and 1 + 6 / 3.
+    assert ranking.chance_median_rank([1, 2], [4, 8]) == pytest.approx(2.75)

@@ -1,6 +1,6 @@
 import pytest
 
-from mmcore.metrics.rouge import rouge
+from mmcore.metrics.rouge import rouge, tokenizer_for
 
 
 def values_of(predictions, references, tokenize="words"):
@@ -37,6 +37,14 @@ def test_chinese_is_split_into_characters_and_other_words_stay_whole():
     assert values_of(["un été doux"], [["un ete doux"]], "characters")["rouge1"] == pytest.approx(100 * 2 / 3)
     with pytest.raises(ValueError, match=r"set evaluate\.rouge_tokenize: characters"):
         values_of(["红色的圆"], [["红色的星"]])
+
+
+def test_english_is_split_as_everyone_does_and_everything_else_by_its_script():
+    assert tokenizer_for(["un café"], {"en"}) == "words"
+    assert tokenizer_for(["plain text", "more"], {"und", "de"}) == "words"
+    assert tokenizer_for(["un café"], {"fr"}) == tokenizer_for(["a dog", "一只狗"], {"en", "zh"}) == "characters"
+    text = ["A red-ish 9, it's HERE"]
+    assert values_of(text, [["a red 9 here"]]) == values_of(text, [["a red 9 here"]], "characters")
 
 
 def test_the_signature_names_method_tokenizer_and_version():

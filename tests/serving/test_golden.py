@@ -55,6 +55,7 @@ def ranked(identity: str, top: list[str], scores: list[float]) -> dict[str, Any]
     return {
         "id": f"text_to_image/{identity}",
         "input_id": identity,
+        "query_id": f"{identity}#0",
         "direction": "text_to_image",
         "query": f"find {identity}",
         "top": top,

@@ -1,6 +1,9 @@
+from dataclasses import replace
+
 import pytest
 import torch
 
+from mmcore.tasks import Predictions, table
 from mmcore.tasks._writing import validation_loss, writing_loss
 from mmcore.tasks.captioning import Task
 from tests.tasks.test_retrieval import EVALUATE
@@ -45,3 +48,51 @@ def test_training_batches_hold_pictures_and_texts():
     assert set(batch.inputs) == {"image", "text"}
     (value,) = TASK.loss(model(), batch).values()
     assert value.requires_grad
+
+
+AUTO = replace(EVALUATE, bleu_tokenize="auto", rouge_tokenize="auto")
+
+
+def written(*rows: tuple[str, list[tuple[str, str | None]]]) -> Predictions:
+    """Predictions with their references and the languages of these."""
+    return Predictions(table([
+        {"id": str(place), "input_id": str(place), "prediction": text, "references": [text for text, _ in own],
+         "reference_langs": [lang for _, lang in own]}
+        for place, (text, own) in enumerate(rows)
+    ]))  # fmt: skip
+
+
+def test_references_keep_their_languages():
+    found = TASK.predict(model(), corpus(scenes=3), batch_size=3, device=torch.device("cpu"))
+    assert found.table["reference_langs"].to_pylist() == [["en", "en"]] * 3
+
+
+def test_chinese_is_scored_by_character_without_being_asked():
+    found = written(("红色的圆", [("红色的星", "zh")]), ("一只猫在跑", [("一只猫在跑", "zh")]))
+    scores = TASK.score(found, settings=AUTO, seed=1)
+    assert scores["bleu1"].value == pytest.approx(100 * 8 / 9)
+    assert scores["rouge1"].value == pytest.approx((75 + 100) / 2)
+    assert "tok:zh" in scores["bleu4"].signature
+    assert "tok:characters" in scores["rougeL"].signature
+    assert scores["bleu4"].slices == {}
+
+
+def test_each_language_of_the_references_has_its_own_score():
+    found = written(
+        ("a red ball", [("a red ball", "en"), ("一个红色的球", "zh")]),
+        ("a blue cat", [("a blue cat", "en"), ("一只蓝色的猫", "zh")]),
+        ("a dog", [("a cat", "en")]),
+    )
+    scores = TASK.score(found, settings=AUTO, seed=1)
+    slices = scores["bleu1"].slices
+    assert {lang: part.n for lang, part in slices.items()} == {"en": 3, "zh": 2}
+    assert (slices["en"].value, slices["zh"].value) == (pytest.approx(100 * 7 / 8), 0.0)
+    assert "tok:13a" in slices["en"].signature
+    assert "tok:zh" in slices["zh"].signature
+    assert "tok:zh" in scores["bleu1"].signature
+
+
+def test_english_scores_as_it_always_did():
+    found = written(("a red ball", [("a red ball", "en")]), ("a dog", [("a cat", "en")]))
+    auto, named = (TASK.score(found, settings=settings, seed=1) for settings in (AUTO, EVALUATE))
+    assert auto == named

@@ -6,7 +6,7 @@ from mmcore.metrics import Score
 from mmcore.settings import EvaluateSettings
 from mmcore.tasks import SCHEMA, TASKS, Predictions
 from mmcore.tasks.retrieval import Task
-from tests.tiny import corpus, model
+from tests.tiny import TinyCorpus, corpus, model, scene
 
 EVALUATE = EvaluateSettings(
     batch_size=5, derangements=3, bleu_tokenize="13a", bleu_lowercase=True, rouge_tokenize="words", headline=[]
@@ -67,3 +67,73 @@ def test_validation_scores_both_directions():
     numbers = Task(of="image").validate(model(), corpus(scenes=6, clips=0), batch_size=4)
     assert set(numbers) == {"text_to_image_recall@1", "text_to_image_recall@10", "mean_reciprocal_rank"}
     assert 0 < numbers["mean_reciprocal_rank"] <= 100
+
+
+ZH = {"red": "红色", "green": "绿色", "blue": "蓝色"}
+
+
+def two_languages() -> TinyCorpus:
+    """Twelve scenes with two English captions; the first eight also have one in Chinese."""
+    rows = [scene(number) for number in range(12)]
+    for number, row in enumerate(rows[:8]):
+        row["captions"].append({"text": f"{list(ZH.values())[number % 3]}的方块{number}", "lang": "zh-Hans"})
+    return TinyCorpus(rows)
+
+
+@pytest.fixture(scope="module")
+def bilingual() -> Predictions:
+    return Task(of="image").predict(model(), two_languages(), batch_size=5, device=torch.device("cpu"))
+
+
+def test_each_language_asks_and_answers_for_itself(bilingual):
+    rows = bilingual.table.to_pylist()
+    counts = {}
+    for row in rows:
+        counts[row["direction"], row["lang"]] = counts.get((row["direction"], row["lang"]), 0) + 1
+    assert counts == {
+        ("text_to_image", "en"): 12, ("text_to_image", "zh"): 8, ("image_to_text", "en"): 12,
+        ("image_to_text", "zh"): 8, ("en_to_zh", None): 8, ("zh_to_en", None): 8,
+    }  # fmt: skip
+    assert len({row["id"] for row in rows}) == len(rows)
+    chinese = next(row for row in rows if row["direction"] == "text_to_image" and row["lang"] == "zh")
+    assert (chinese["query"], chinese["query_id"], chinese["references"]) == ("红色的方块0", "scene-0#2", ["scene-0"])
+    assert (chinese["candidates"], len(chinese["top"])) == (12, 10)
+    back = next(row for row in rows if row["direction"] == "image_to_text" and row["lang"] == "zh")
+    assert (back["references"], back["candidates"]) == (["红色的方块0"], 8)
+
+
+def test_scores_stand_for_all_queries_and_per_language(bilingual):
+    scores = Task(of="image").score(bilingual, settings=EVALUATE, seed=1)
+    whole = scores["text_to_image_recall@1"]
+    assert (whole.n, {lang: part.n for lang, part in whole.slices.items()}) == (20, {"en": 12, "zh": 8})
+    assert whole.value == pytest.approx((12 * whole.slices["en"].value + 8 * whole.slices["zh"].value) / 20)
+    back = scores["image_to_text_recall@1"].slices
+    # English: 24 captions, two of them right; Chinese: eight, one of them right.
+    assert (back["en"].baseline, back["zh"].baseline) == (pytest.approx(100 * 2 / 24), pytest.approx(100 / 8))
+
+
+def test_captions_of_two_languages_find_each_other(bilingual):
+    scores = Task(of="image").score(bilingual, settings=EVALUATE, seed=1)
+    forth, back = scores["en_to_zh_recall@1"], scores["zh_to_en_recall@1"]
+    assert (forth.n, forth.baseline, forth.slices) == (8, pytest.approx(100 / 8), {})
+    assert (back.n, back.baseline) == (8, pytest.approx(100 * 2 / 24))
+
+
+def test_one_language_has_neither_slices_nor_a_partner(predicted):
+    scores = Task(of="image").score(predicted, settings=EVALUATE, seed=1)
+    assert {name.partition("_recall")[0].partition("_median")[0] for name in scores} == {
+        "text_to_image", "image_to_text"
+    }  # fmt: skip
+    assert all(score.slices == {} for score in scores.values())
+
+
+def test_rows_with_equal_positives_are_hits_of_each_other():
+    rows = [{**scene(number), "positives": f"product-{number // 2}"} for number in range(8)]
+    found = Task(of="image").predict(model(), TinyCorpus(rows), batch_size=5, device=torch.device("cpu"))
+    table = found.table.to_pylist()
+    assert table[0]["references"] == table[1]["references"] == ["scene-0", "scene-1"]
+    order = table[0]["top"]
+    # The better of the two is the hit; the other one stands in nobody's way.
+    assert table[0]["rank"] == 1 + min(order.index("scene-0"), order.index("scene-1"))
+    scores = Task(of="image").score(found, settings=EVALUATE, seed=1)
+    assert scores["text_to_image_recall@1"].baseline == pytest.approx(100 * 2 / 8)
