@@ -19,7 +19,8 @@ class DataSettings:
     words of `mmcore data import` do (`fields`: map, lang, lang_field, group, positives).
 
     `limit`: how many rows of each split are used (the first ones), null for all. `engine`: where work on the shards is
-    done: in processes of this machine (`local`), or on the Ray cluster that RAY_ADDRESS names (`ray`).
+    done: in processes of this machine (`local`), or on the Ray cluster that RAY_ADDRESS names (`ray`). Media that take
+    more than `max_decoded_bytes` decoded (null: however much) are decoded while training draws them.
     """
 
     __pydantic_config__ = STRICT
@@ -28,6 +29,7 @@ class DataSettings:
     fields: dict[str, Any]
     limit: int | None
     engine: str
+    max_decoded_bytes: int | None
 
 
 @dataclass(frozen=True)
@@ -36,8 +38,10 @@ class ValidateSettings:
 
     The stage fails if fewer than `min_rows` samples, or less than the share `min_accepted_share` of all, survive.
     Pictures need `min_side` pixels on each side; `max_pixels` (all frames of a clip together) and `max_frames` are
-    checked before anything is decoded. Recordings last at most `max_seconds` and differ from the length that their
-    source states by at most the share `duration_tolerance`. Texts longer than `max_characters` are flagged.
+    checked before anything is decoded, and so is how many bytes one byte of a large picture's file unpacks to, at most
+    `max_unpacking`. Recordings last at most `max_seconds` and differ from the length that their source states by at
+    most the share `duration_tolerance`. Texts longer than `max_characters` are flagged. What else is expected, and
+    which of these limits it uses, says validation/suite.json.
     """
 
     __pydantic_config__ = STRICT
@@ -47,6 +51,7 @@ class ValidateSettings:
     max_pixels: int
     max_seconds: float
     max_frames: int
+    max_unpacking: float
     duration_tolerance: float
     max_characters: int
 
@@ -155,8 +160,8 @@ class TrainSettings:
 class EvaluateSettings:
     """`derangements`: how many seeded re-pairings of inputs and predictions make the shuffled baseline.
 
-    `bleu_tokenize`: 13a, intl, zh, char or none; `rouge_tokenize`: words, or characters for text other than
-    English. `headline`: up to twelve `task.metric` names that `scores.json` shows.
+    `bleu_tokenize`: 13a, intl, zh, char or none, `rouge_tokenize`: words or characters; `auto` takes what the languages
+    of the references ask for. `headline`: up to twelve `task.metric` names that `scores.json` shows.
     """
 
     __pydantic_config__ = STRICT

@@ -68,13 +68,21 @@ def _code(call: Call) -> None:
 def _validate(call: Call) -> None:
     from mmcore.quality.validate import validate
 
-    validate(call.workspace.data, call.output, call.logs, call.settings.validate, call.settings.data)
+    work = call.workspace
+    validate(
+        work.data, work.root / "validation", call.output, call.logs, call.settings.validate, call.settings.data,
+        cache=work.state / "cache",
+    )  # fmt: skip
 
 
 def _prepare(call: Call) -> None:
     from mmcore.data.prepare import prepare
 
-    prepare(call.workspace.data, call.workspace.validated, call.output, call.settings.prepare)
+    work, data = call.workspace, call.settings.data
+    prepare(
+        work.data, work.validated, call.output, call.settings.prepare, max_decoded_bytes=data.max_decoded_bytes,
+        cache=work.state / "cache", engine=data.engine,
+    )  # fmt: skip
 
 
 def _pretrain(call: Call) -> None:

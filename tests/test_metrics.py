@@ -12,6 +12,11 @@ def test_a_score_is_written_with_everything_needed_to_read_it():
     }  # fmt: skip
 
 
+def test_scores_by_language_stand_inside_the_score():
+    score = Score(50.0, 1.0, 4, "x", slices={"zh": Score(25.0, 2.0, 1, "y")})
+    assert score.to_json()["slices"] == {"zh": Score(25.0, 2.0, 1, "y").to_json()}
+
+
 @pytest.mark.parametrize("number", [math.nan, math.inf])
 def test_a_number_that_is_not_finite_is_no_score(number):
     with pytest.raises(ValueError, match="value of a score is"):

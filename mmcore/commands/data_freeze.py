@@ -18,7 +18,8 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
         else:
             record = frozen.freeze(workspace.data)
             said = (
-                f"the test split is fixed at {record.rows:,} row{'s' * (record.rows != 1)} ({record.sha256[:12]}): new rows go to train and "
+                f"the test split is fixed at {record.rows:,} row{'s' * (record.rows != 1)} ({record.sha256[:12]}): "
+                "new rows go to train and "
                 "validation, those of its groups are refused"
             )
         Ledger(workspace.root).add_data()

@@ -34,13 +34,16 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     ingest = action("ingest", "append the new rows of data.source to data/")
     ingest.add_argument("--dry-run", action="store_true", help="count them and change nothing")
 
-    for name, text in (
-        ("push", "send data/ to the remote and compare what lies there with the manifest"),
-        ("pull", "fetch data/ from the remote and compare it with the manifest"),
-        ("verify", "compare data/, or what lies on the remote, with the manifest, file by file"),
-        ("status", "where data/, data.dvc, the cache and the remote agree and where they do not"),
-    ):
-        action(name, text).add_argument("--remote", help="a DVC remote by its name, instead of the default one")
+    push = action("push", "send data/ to the remote and compare what lies there with the manifest")
+    push.add_argument("--verify", action="store_true", help="read back and hash every object; replace the wrong ones")
+    pull = action("pull", "fetch data/ from the remote and compare it with the manifest")
+    status = action("status", "where data/, data.dvc, the cache and the remote agree and where they do not")
+    for known in (push, pull, status):
+        known.add_argument("--remote", metavar="NAME", help="a DVC remote by its name, instead of the default one")
+    verify = action("verify", "compare data/, or what lies on the remote, with the manifest, file by file")
+    verify.add_argument(
+        "--remote", metavar="NAME", nargs="?", const="", help="read the remote NAME, or the default one, to its end"
+    )
 
     diff = action("diff", "rows added, removed and changed between two versions of the data")
     diff.add_argument("a", help="a commit, tag, run or release")
@@ -65,16 +68,25 @@ def add_words(parser: argparse.ArgumentParser) -> None:
 
 
 def _import_words(parser: argparse.ArgumentParser) -> None:
-    parser.add_argument("source", help="a folder or file")
+    parser.add_argument("source", help="a folder or file; with huggingface also a data set's name on the hub")
     parser.add_argument("--format", required=True, choices=FORMATS)
     parser.add_argument("--name", help="the project's name: releases carry it")
     parser.add_argument("--replace", action="store_true", help="put the new data in the place of data/")
     parser.add_argument("--append", action="store_true", help="add the rows to data/")
+    parser.add_argument("--only-new", action="store_true", help="with --append: pass over the rows that are there")
     parser.add_argument("--dry-run", action="store_true", help="show what would be read and change nothing")
     parser.add_argument("--resume", action="store_true", help="go on with an import that was interrupted")
-    parser.add_argument("--retry-failed", action="store_true", help="try the refused rows of the last import again")
-    parser.add_argument("--map", action="append", default=[], metavar="COLUMN=FIELD", help="take COLUMN from FIELD")
-    parser.add_argument("--lang", help="language of the texts, as an ISO 639-1 code; captions=CODE for one field only")
+    parser.add_argument(
+        "--retry-failed", action="store_true", help="add rows that were refused; fields as last time unless given"
+    )
+    parser.add_argument(
+        "--map", action="append", default=[], metavar="COLUMN=FIELD",
+        help="take COLUMN from FIELD; more than once for captions, labels and qa from several fields",
+    )  # fmt: skip
+    parser.add_argument(
+        "--lang", action="append", default=[], metavar="[FIELD=]CODE",
+        help="language of the captions as an ISO 639-1 code, of all or of those from FIELD; else their script tells",
+    )  # fmt: skip
     parser.add_argument("--lang-field", help="the field that holds each text's language")
     parser.add_argument("--group", help="the field that ties rows together")
     parser.add_argument("--positives", help="the field whose equal values match one another")

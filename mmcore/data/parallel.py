@@ -1,6 +1,5 @@
 """Work spread over processes: results in the order of the work, so that they never depend on how many there are."""
 
-import ctypes
 import multiprocessing
 import os
 import signal
@@ -8,10 +7,10 @@ from collections.abc import Callable, Iterator, Sequence
 from concurrent.futures import ProcessPoolExecutor
 from typing import TypeVar
 
+from mmcore.owner import end_with
+
 Work = TypeVar("Work")
 Result = TypeVar("Result")
-
-_PR_SET_PDEATHSIG = 1
 
 
 def map_processes(
@@ -28,20 +27,17 @@ def map_processes(
         return
     # Fresh interpreters: forking a process in which Arrow or torch have started threads can deadlock.
     with ProcessPoolExecutor(
-        processes, mp_context=multiprocessing.get_context("spawn"), initializer=_end_with, initargs=(os.getpid(),)
+        processes, mp_context=multiprocessing.get_context("spawn"), initializer=_begin, initargs=(os.getpid(),)
     ) as pool:
         try:
             yield from pool.map(function, work)
         except BaseException:
-            pool.shutdown(wait=False, cancel_futures=True)
+            # What has begun is waited for: a process that ends while its pool is being taken down waits for ever.
+            pool.shutdown(wait=True, cancel_futures=True)
             raise
 
 
-def _end_with(parent: int) -> None:
-    """Ask the kernel to kill this process when its parent dies (Linux); a parent that is gone already ends it now."""
+def _begin(parent: int) -> None:
     # Ctrl-C reaches the whole process group; the parent decides what it means.
     signal.signal(signal.SIGINT, signal.SIG_IGN)
-    if hasattr(ctypes, "CDLL") and os.uname().sysname == "Linux":
-        ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
-    if os.getppid() != parent:
-        os._exit(1)
+    end_with(parent)

@@ -340,8 +340,13 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
 
 def as_rows(table: pa.Table) -> list[Row]:
     """The rows of a table as dicts, maps as dicts, too."""
-    rows: list[Row] = table.to_pylist(maps_as_pydicts="strict")
-    return rows
+    # By column, those without a value in one step: half of the time of `Table.to_pylist` on rows of texts alone.
+    columns = [
+        [None] * table.num_rows if one.null_count == table.num_rows else one.to_pylist(maps_as_pydicts="strict")
+        for one in table.columns
+    ]
+    names = table.column_names
+    return [dict(zip(names, values, strict=True)) for values in zip(*columns, strict=True)]
 
 
 def _shard_files(root: Path) -> list[Path]:

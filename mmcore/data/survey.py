@@ -158,5 +158,7 @@ class _Seen:
             if count >= 3 and count > captions["all"] / 5:
                 found.append(f"{count} of {captions['all']} captions are the same: '{text[:60]}'")
         if self.languages["zh"] > captions["all"] / 2 and not captions["stated"]:
-            found.append("most captions are Chinese; a small vocabulary splits their characters: see presets/photos-zh.yaml")
+            found.append(
+                "most captions are Chinese; a small vocabulary splits their characters: see presets/photos-zh.yaml"
+            )
         return found

@@ -1,31 +1,37 @@
-"""What is expected of the samples, as a Great Expectations suite over their profile.
+"""What is expected of the samples, as a Great Expectations suite over their profile, read from a file of the project.
 
 Importing Great Expectations takes 6 seconds: this module is for the stage `validate` alone.
 """
 
+import json
 import shutil
-from collections.abc import Iterable
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any
 
 import great_expectations as gx
-import great_expectations.expectations as gxe
+import numpy as np
+import pandas as pd
 import pyarrow as pa
+import pyarrow.compute as pc
 from great_expectations.checkpoint import UpdateDataDocsAction
 from great_expectations.data_context.types.base import (
     DataContextConfig,
     InMemoryStoreBackendDefaults,
     ProgressBarsConfig,
 )
-from great_expectations.expectations.row_conditions import Column
+from great_expectations.expectations.registry import get_expectation_impl
 
-from mmcore.data.store import MEDIA, SPLITS
-from mmcore.quality.problems import PROBLEMS
+from mmcore.data.store import MEDIA
+from mmcore.quality.problems import PROBLEMS, VERDICTS, Problem
 from mmcore.settings import ValidateSettings
 
 NAME = "samples"
 INDEX = "index"
+SPLIT = "split"
+_PARAMETER = "$PARAMETER"
+_ADVICE = "docs/validation.md says how to write an expectation"
 
 
 @dataclass(frozen=True)
@@ -34,7 +40,8 @@ class Findings:
 
     `problems`: codes by profile row, sorted by row, rows without any left out; `failures`: sentences about the whole
     set that forbid its use; `warnings`: sentences worth reading; `errors`: expectations that could not be checked,
-    which says nothing about the data; `checked`: how many expectations there were.
+    which says nothing about the data; `checked`: how many expectations there were; `codes`: all problems there are,
+    those of the suite included.
     """
 
     problems: dict[int, tuple[str, ...]]
@@ -42,15 +49,24 @@ class Findings:
     warnings: tuple[str, ...]
     errors: tuple[str, ...]
     checked: int
+    codes: dict[str, Problem]
 
 
-def check(profile: pa.Table, settings: ValidateSettings, docs: Path) -> Findings:
-    """Check the profile rows (`probe.SCHEMA`, `duplicate_of`, `leaked_from`); Data Docs are left in `docs` as HTML."""
-    frame = profile.drop_columns(["repairs"]).append_column(INDEX, pa.array(range(profile.num_rows), pa.int64()))
+@dataclass(frozen=True)
+class Suite:
+    """A suite that has been read: Great Expectations' own objects, the columns that they need, the problem codes."""
+
+    expectations: list[Any]
+    columns: tuple[str, ...]
+    codes: dict[str, Problem]
+
+
+def check(profile: pa.Table, suite: Suite, settings: ValidateSettings, docs: Path) -> Findings:
+    """Check the profile rows (`probe.SCHEMA`, copies marked); Data Docs are left in `docs` as HTML."""
     context = _context(docs)
     batch = context.data_sources.add_pandas(NAME).add_dataframe_asset(NAME).add_batch_definition_whole_dataframe(NAME)
-    suite = context.suites.add(gx.ExpectationSuite(NAME, expectations=expectations(settings, _kinds(profile))))
-    definition = context.validation_definitions.add(gx.ValidationDefinition(name=NAME, data=batch, suite=suite))
+    whole = context.suites.add(gx.ExpectationSuite(NAME, expectations=suite.expectations))
+    definition = context.validation_definitions.add(gx.ValidationDefinition(name=NAME, data=batch, suite=whole))
     checkpoint = context.checkpoints.add(
         gx.Checkpoint(
             name=NAME,
@@ -59,73 +75,134 @@ def check(profile: pa.Table, settings: ValidateSettings, docs: Path) -> Findings
             actions=[UpdateDataDocsAction(name="docs", site_names=[NAME])],
         )
     )
-    outcome = checkpoint.run(batch_parameters={"dataframe": frame.to_pandas()})
+    # The library takes the rows that are not null again and again: most often all of them, which need no copying.
+    with pd.option_context("mode.copy_on_write", True):
+        outcome = checkpoint.run(
+            batch_parameters={"dataframe": _frame(profile, suite.columns)},
+            expectation_parameters=_parameters(settings, profile),
+        )
     (result,) = outcome.run_results.values()
-    return _findings(result.results)
+    return _findings(result.results, suite.codes)
 
 
-def expectations(settings: ValidateSettings, kinds: Iterable[str]) -> list[gxe.Expectation]:
-    """The suite: what each sample must be (meta: its problem code) and what the set must be (meta: a sentence).
+# The file -------------------------------------------------------------------------------------------------------------
 
-    `kinds`: the modalities that training will see.
+
+def read_suite(path: Path, settings: ValidateSettings, columns: Iterable[str]) -> Suite:
+    """The suite in the file `path`, in Great Expectations' own JSON form.
+
+    An expectation's `meta` says what a sample that does not meet it has (`code`, for codes of one's own also `verdict`
+    and `meaning`), or what is to be said of the whole set (`failure` or `warning`: a sentence). `{"$PARAMETER": name}`
+    stands for a setting of `validate`, or for `needed_<modality>`: 1 if the training split has it, else 0. A
+    ValueError says in one sentence which expectation cannot be used, and why.
     """
-    each = [
-        _each("no_id", gxe.ExpectColumnValuesToNotBeNull, "id"),
-        _each("duplicate_id", gxe.ExpectColumnValuesToBeUnique, "id"),
-        _true("wrong_hash", "hash_ok"),
-        _true("no_modality", "has_any"),
-        *(_true(f"undecodable_{name}", f"{name}_ok") for name in MEDIA),
-        *(_between("too_small", f"{name}_side", min_value=settings.min_side) for name in ("image", "video")),
-        *(_between("too_large", f"{name}_pixels", max_value=settings.max_pixels) for name in ("image", "video")),
-        *(_between("too_long", f"{name}_seconds", max_value=settings.max_seconds) for name in ("audio", "video")),
-        _between("too_long", "num_frames", max_value=settings.max_frames),
-        _between("empty_caption", "num_blank_captions", max_value=0),
-        _between("wrong_duration", "duration_error", max_value=settings.duration_tolerance),
-        _between("too_long_text", "longest_text", max_value=settings.max_characters),
-        _true("bad_meta", "meta_ok"),
-        _each("duplicate_within_split", gxe.ExpectColumnValuesToBeNull, "duplicate_of"),
-        _each("duplicate_across_splits", gxe.ExpectColumnValuesToBeNull, "leaked_from"),
-    ]
-    whole = [_rows(f"the set has fewer than {settings.min_rows} samples (validate.min_rows)", settings.min_rows)]
-    for split in SPLITS:
-        whole.append(_rows(f"the split '{split}' has no samples", 1, row_condition=Column("split") == split))
-        for kind in kinds:
-            sentence = f"the split '{split}' has no {kind}, which the split 'train' has"
-            whole.append(
-                gxe.ExpectColumnSumToBeBetween(
-                    column=f"has_{kind}", min_value=1, row_condition=Column("split") == split, severity="warning",
-                    meta={"whole": "warning", "sentence": sentence},
-                )
-            )  # fmt: skip
-    return each + whole
+    entries = _entries(path)
+    known = tuple(columns)
+    parameters = tuple(_parameters(settings, None))
+    codes = dict(PROBLEMS)
+    found, needed = [], set()
+    for number, entry in enumerate(entries, start=1):
+        where = f"{path}: expectation {number} ({entry.get('type') if isinstance(entry, dict) else 'no object'})"
+        try:
+            own = list(_used_columns(entry["kwargs"]))
+            _check_names(own, known, "column")
+            _check_names(_used_parameters(entry["kwargs"]), parameters, "parameter")
+            codes |= _code(entry.get("meta") or {})
+            get_expectation_impl(entry["type"])
+            # One at a time, so that the sentence can name it; the library raises whatever it likes.
+            found += gx.ExpectationSuite(NAME, expectations=[entry]).expectations
+        except Exception as error:
+            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip().splitlines()[0]
+            raise ValueError(f"{where} cannot be used: {reason}; {_ADVICE}") from None
+        needed.update(own)
+    return Suite(found, tuple(name for name in known if name in needed), codes)
 
 
-def _each(code: str, kind: type[Any], column: str, **limits: Any) -> gxe.Expectation:
-    severity = "critical" if PROBLEMS[code].verdict == "reject" else "warning"
-    return kind(column=column, severity=severity, meta={"code": code, "meaning": PROBLEMS[code].meaning}, **limits)
+def _entries(path: Path) -> list[Any]:
+    if not path.is_file():
+        raise FileNotFoundError(f"{path} is missing: it says what is expected of the data; mmcore init writes it")
+    try:
+        content = json.loads(path.read_text(encoding="utf-8"))
+    except ValueError as error:
+        raise ValueError(f"{path} is no valid JSON: {error}") from None
+    entries = content.get("expectations") if isinstance(content, dict) else None
+    if not isinstance(entries, list) or not entries:
+        raise ValueError(f"{path} holds no list 'expectations'; {_ADVICE}")
+    return entries
 
 
-def _true(code: str, column: str) -> gxe.Expectation:
-    return _each(code, gxe.ExpectColumnValuesToBeInSet, column, value_set=[True])
+def _used_columns(kwargs: dict[str, Any]) -> Iterator[str]:
+    for key, value in kwargs.items():
+        if key in ("column", "column_A", "column_B"):
+            yield value
+        elif key in ("column_list", "column_set"):
+            yield from value
+        elif key == "row_condition":
+            if not isinstance(value, dict) or "column" not in value:
+                raise ValueError('write row_condition as {"type": "comparison", "column": {"name": ...}, ...}')
+            yield value["column"]["name"]
 
 
-def _between(code: str, column: str, **limits: float) -> gxe.Expectation:
-    return _each(code, gxe.ExpectColumnValuesToBeBetween, column, **limits)
+def _used_parameters(value: Any) -> Iterator[str]:
+    if isinstance(value, dict):
+        for key, inner in value.items():
+            if key == _PARAMETER:
+                yield inner
+            else:
+                yield from _used_parameters(inner)
+    elif isinstance(value, list):
+        for inner in value:
+            yield from _used_parameters(inner)
 
 
-def _rows(sentence: str, min_value: int, **condition: Any) -> gxe.Expectation:
-    meta = {"whole": "failure", "sentence": sentence}
-    return gxe.ExpectTableRowCountToBeBetween(min_value=min_value, meta=meta, **condition)
+def _check_names(names: Iterable[str], known: tuple[str, ...], what: str) -> None:
+    for name in names:
+        if name not in known:
+            raise ValueError(f"there is no {what} '{name}'; there are: {', '.join(known)}")
 
 
-def _kinds(profile: pa.Table) -> list[str]:
-    """The modalities of the training split."""
-    training = [split == "train" for split in profile["split"].to_pylist()]
-    return [
-        name
-        for name in (*MEDIA, "text")
-        if any(has and trains for has, trains in zip(profile[f"has_{name}"].to_pylist(), training, strict=True))
-    ]
+def _code(meta: dict[str, Any]) -> dict[str, Problem]:
+    """The problem that an expectation's meta names; none where it speaks of the whole set."""
+    if "code" not in meta:
+        if not isinstance(meta.get("failure", meta.get("warning")), str):
+            raise ValueError("its meta has no 'code' (of a sample) and no sentence 'failure' or 'warning' (of the set)")
+        return {}
+    code = meta["code"]
+    usual = PROBLEMS.get(code)
+    verdict = meta.get("verdict", usual.verdict if usual else None)
+    meaning = meta.get("meaning", usual.meaning if usual else None)
+    if verdict not in VERDICTS[1:] or not meaning:
+        raise ValueError(
+            f"the code '{code}' is new: its meta needs 'verdict' ({', '.join(VERDICTS[1:])}) and 'meaning'"
+        )
+    return {code: Problem(verdict, meaning)}
+
+
+def _parameters(settings: ValidateSettings, profile: pa.Table | None) -> dict[str, Any]:
+    """What `$PARAMETER` may name; without a profile only the names matter."""
+    parameters = asdict(settings)
+    for kind in (*MEDIA, "text"):
+        trained = profile is not None and pc.any(pc.and_(pc.equal(profile[SPLIT], "train"), profile[f"has_{kind}"]))
+        parameters[f"needed_{kind}"] = int(bool(trained and trained.as_py()))
+    return parameters
+
+
+# Checking -------------------------------------------------------------------------------------------------------------
+
+
+def _frame(profile: pa.Table, columns: tuple[str, ...]) -> pd.DataFrame:
+    """The columns of the suite and the row numbers. What is absent is NaN, which an expectation of a column leaves out;
+    truth values are 1 and 0, so that only texts are kept as objects."""
+    found: dict[str, Any] = {INDEX: np.arange(profile.num_rows)}
+    for name in columns:
+        column = profile[name]
+        if column.null_count == len(column):
+            found[name] = np.full(len(column), np.nan, np.float32)
+        elif pa.types.is_string(column.type):
+            found[name] = (column.dictionary_encode() if name == SPLIT else column).to_pandas()
+        else:
+            found[name] = (column.cast(pa.uint8()) if pa.types.is_boolean(column.type) else column).to_numpy()
+    return pd.DataFrame(found)
 
 
 def _context(docs: Path) -> Any:
@@ -144,7 +221,7 @@ def _context(docs: Path) -> Any:
     return gx.get_context(mode="ephemeral", project_config=config)
 
 
-def _findings(results: Iterable[Any]) -> Findings:
+def _findings(results: Iterable[Any], codes: dict[str, Problem]) -> Findings:
     problems: dict[int, list[str]] = {}
     sentences: dict[str, list[str]] = {"failure": [], "warning": []}
     errors = []
@@ -154,19 +231,22 @@ def _findings(results: Iterable[Any]) -> Findings:
         meta = one.expectation_config.meta
         reason = _exception(one.exception_info)
         if reason is not None:
-            errors.append(f"{one.expectation_config.type} ({meta.get('code') or meta['sentence']}): {reason}")
+            named = meta.get("code") or meta.get("failure") or meta.get("warning")
+            errors.append(f"{one.expectation_config.type} ({named}): {reason}")
         elif not one.success and "code" in meta:
             for unexpected in one.result["unexpected_index_list"]:
                 problems.setdefault(int(unexpected[INDEX]), []).append(meta["code"])
         elif not one.success:
-            sentences[meta["whole"]].append(meta["sentence"])
-    order = list(PROBLEMS)
+            kind = "failure" if "failure" in meta else "warning"
+            sentences[kind].append(meta[kind])
+    order = {code: place for place, code in enumerate(codes)}
     return Findings(
-        problems={row: tuple(sorted(set(codes), key=order.index)) for row, codes in sorted(problems.items())},
+        problems={row: tuple(sorted(set(found), key=order.__getitem__)) for row, found in sorted(problems.items())},
         failures=tuple(sorted(sentences["failure"])),
         warnings=tuple(sorted(sentences["warning"])),
         errors=tuple(sorted(errors)),
         checked=checked,
+        codes=codes,
     )
 
 

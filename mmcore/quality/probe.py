@@ -4,223 +4,205 @@
 """
 
 import hashlib
-import json
 import math
-import struct
 import warnings
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-from PIL import Image
+import pyarrow.parquet as pq
 
-from mmcore.data import store
-from mmcore.data.modalities import MODALITIES, Limits, Media
-from mmcore.data.modalities.image import open_picture
+from mmcore.data import columns, store
+from mmcore.data.engine import ShardWork
+from mmcore.data.modalities import MODALITIES, Media
+from mmcore.quality import fingerprints
+from mmcore.quality.probes import formats, texts
+from mmcore.quality.probes.numbers import rounded
+from mmcore.quality.probes.pictures import PictureLimits, probe_image, probe_video
+from mmcore.quality.probes.sounds import probe_audio
+from mmcore.quality.probes.texts import KINDS as TEXTS
+from mmcore.quality.probes.texts import texts_of
 from mmcore.settings import ValidateSettings
 
-# Rows read at a time: what bounds the memory of a worker.
-ROWS_AT_ONCE = 100
-_MODALITY = {name: MODALITIES[name]() for name in (*store.MEDIA, "text")}
-TEXTS = ("caption", "transcript", "summary", "speech_text", "question")
-_EXIF_ORIENTATION = 0x0112
-_PLAIN_MODES = ("1", "L", "P", "RGB", "LA", "PA", "RGBA", "RGBX")
+__all__ = ["DESCRIBED", "ROWS_AT_ONCE", "SCHEMA", "TEXTS", "combined", "probe_row", "probe_rows", "rounded", "texts_of"]
 
+# Rows that others read at a time.
+ROWS_AT_ONCE = 100
+ROWS_IN_BLOCK, BLOCK_BYTES = 1000, 16 << 20
+PROFILE = "profile.parquet"
+
+_TEXT_FINGERPRINT = pa.binary(fingerprints.EXACT_BYTES + fingerprints.NUM_PERMUTATIONS)
+_PICTURE: list[tuple[str, pa.DataType]] = [
+    ("format", pa.string()), ("width", pa.int64()), ("height", pa.int64()), ("pixels", pa.int64()),
+    ("side", pa.int64()), ("aspect", pa.float64()),
+]  # fmt: skip
 _FACTS: list[tuple[str, pa.DataType]] = [
     ("id", pa.string()), ("split", pa.string()), ("shard", pa.string()), ("row", pa.int64()),
     ("group", pa.string()), ("source", pa.string()),
     ("sha256", pa.string()), ("hash_ok", pa.bool_()),
     ("has_image", pa.bool_()), ("has_audio", pa.bool_()), ("has_video", pa.bool_()), ("has_text", pa.bool_()),
     ("has_any", pa.bool_()),
-    ("image_sha256", pa.string()), ("audio_sha256", pa.string()), ("video_sha256", pa.string()),
-    ("image_ok", pa.bool_()), ("audio_ok", pa.bool_()), ("video_ok", pa.bool_()),
-    ("image_error", pa.string()), ("audio_error", pa.string()), ("video_error", pa.string()),
-    ("image_format", pa.string()), ("image_width", pa.int64()), ("image_height", pa.int64()),
-    ("image_pixels", pa.int64()), ("image_side", pa.int64()),
-    ("video_format", pa.string()), ("video_width", pa.int64()), ("video_height", pa.int64()),
-    ("video_pixels", pa.int64()), ("video_side", pa.int64()), ("num_frames", pa.int64()), ("audio_rate", pa.int64()),
+    *((f"{name}_{key}", kind) for name in store.MEDIA for key, kind in (
+        ("sha256", pa.string()), ("ok", pa.bool_()), ("error", pa.string()), ("name_ok", pa.bool_()),
+        ("fingerprint", pa.int64()),
+    )),
+    ("text_fingerprint", _TEXT_FINGERPRINT),
+    *((f"image_{key}", kind) for key, kind in _PICTURE),
+    ("image_moves", pa.bool_()), ("image_exif_ok", pa.bool_()), ("image_hides", pa.bool_()),
+    ("image_unpacking", pa.float64()), ("image_damage", pa.string()), ("image_range", pa.float64()),
+    ("image_grey_end", pa.float64()),
+    *((f"video_{key}", kind) for key, kind in _PICTURE),
+    ("num_frames", pa.int64()), ("video_rate", pa.float64()), ("video_still", pa.bool_()),
+    ("audio_format", pa.string()), ("audio_rate", pa.int64()), ("audio_channels", pa.int64()),
+    ("audio_missing", pa.float64()), ("audio_range", pa.float64()), ("audio_offset", pa.float64()),
+    ("audio_clipping", pa.float64()), ("audio_quiet", pa.float64()),
     ("repairs", pa.list_(pa.string())),
     ("meta_ok", pa.bool_()), ("stated_seconds", pa.float64()), ("duration_error", pa.float64()),
-    ("num_captions", pa.int64()), ("num_blank_captions", pa.int64()), ("longest_text", pa.int64()),
+    *((name, pa.int64()) for name in texts.COUNTED),
     # Filled in by `validate`, which sees all shards: see `duplicates`.
     ("duplicate_of", pa.string()), ("leaked_from", pa.string()),
+    ("near_duplicate_of", pa.string()), ("near_leaked_from", pa.string()), ("torn_from", pa.string()),
 ]  # fmt: skip
 
 
 def _described() -> list[str]:
-    """The columns that `describe` gives, found by describing the smallest of samples."""
+    """The numbers by which samples are compared: of media, found by describing the smallest of samples; of texts."""
     samples = {
         "image": Media(np.zeros((2, 2, 3), np.uint8)),
         "audio": Media(np.zeros(2, np.float32), 1.0, 2.0),
         "video": Media(np.zeros((2, 2, 2, 3), np.uint8), 1.0, 2.0),
     }
-    columns = [f"{name}_{key}" for name in store.MEDIA for key in _MODALITY[name].describe(samples[name])]
-    text_keys = _MODALITY["text"].describe("")
-    return columns + [f"{name}_{key}" for name in TEXTS for key in text_keys]
+    found = [f"{name}_{key}" for name in store.MEDIA for key in MODALITIES[name]().describe(samples[name])]
+    return found + texts.described()
 
 
 DESCRIBED: tuple[str, ...] = tuple(_described())
 SCHEMA: pa.Schema = pa.schema(_FACTS + [(name, pa.float64()) for name in DESCRIBED])
 
 
-def probe_shard(work: tuple[Path, int], settings: ValidateSettings) -> list[dict[str, Any]]:
-    """Profile rows (`SCHEMA`) of the first rows of a shard; `work`: its path `<split>/<name>`, how many rows."""
-    path, num_rows = work
-    place = {"split": path.parent.name, "shard": f"{path.parent.name}/{path.name}"}
+@dataclass(frozen=True)
+class ProbeOptions:
+    """How many rows of a shard are probed, and what of them is not decoded."""
+
+    rows: int
+    pictures: PictureLimits
+    max_seconds: float
+
+    @classmethod
+    def of(cls, settings: ValidateSettings, rows: int) -> "ProbeOptions":
+        limits = PictureLimits(settings.max_pixels, settings.max_frames, settings.max_unpacking)
+        return cls(rows, limits, settings.max_seconds)
+
+
+def probe_shard(work: ShardWork, output: Path) -> None:
+    """Write `profile.parquet` (`SCHEMA`) of the first rows of a shard; where the shard lies is left null, since the
+    same bytes may lie in two places."""
+    options: ProbeOptions = work.options
     profile = []
-    for start in range(0, num_rows, ROWS_AT_ONCE):
-        rows = store.read_rows(path, start=start, stop=min(start + ROWS_AT_ONCE, num_rows))
-        profile += [place | {"row": start + offset} | probe_row(row, settings) for offset, row in enumerate(rows)]
-    return profile
+    for start, stop in _blocks(work.shard, options.rows):
+        rows = store.read_rows(work.shard, start=start, stop=stop)
+        facts = _probe_rows(rows, options.pictures, options.max_seconds)
+        profile += [{"row": start + offset} | one for offset, one in enumerate(facts)]
+    pq.write_table(profile_table(profile), output / PROFILE, compression="zstd")
 
 
-def profile_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Profile rows as a table of `SCHEMA`; what a row lacks is null."""
-    return pa.Table.from_pylist(list(rows), SCHEMA)
+def _blocks(shard: Path, num_rows: int) -> Iterator[tuple[int, int]]:
+    """Runs of whole row groups that hold a thousand rows or a few MiB: what bounds the memory of a worker."""
+    start = stop = size = 0
+    metadata = pq.read_metadata(shard)
+    for index in range(metadata.num_row_groups):
+        group = metadata.row_group(index)
+        if stop > start and (
+            stop - start + group.num_rows > ROWS_IN_BLOCK or size + group.total_byte_size > BLOCK_BYTES
+        ):
+            yield start, stop
+            start, size = stop, 0
+        stop, size = min(stop + group.num_rows, num_rows), size + group.total_byte_size
+        if stop == num_rows:
+            break
+    if stop > start:
+        yield start, stop
+
+
+def probe_rows(rows: Sequence[store.Row], settings: ValidateSettings) -> list[dict[str, Any]]:
+    """What can be said about each sample; never raises on bad media, whose reason goes into `<modality>_error`."""
+    options = ProbeOptions.of(settings, len(rows))
+    return _probe_rows(rows, options.pictures, options.max_seconds)
 
 
 def probe_row(row: store.Row, settings: ValidateSettings) -> dict[str, Any]:
-    """What can be said about one sample; never raises on bad media, whose reason goes into `<modality>_error`."""
-    content_hash = store.sample_hash(row)
-    facts: dict[str, Any] = {
-        "id": row["id"], "group": row["group"], "source": row["source"],
-        "sha256": content_hash, "hash_ok": row["sha256"] == content_hash,
-    }  # fmt: skip
+    """What can be said about one sample: see `probe_rows`."""
+    return probe_rows([row], settings)[0]
+
+
+def _probe_rows(rows: Sequence[store.Row], limits: PictureLimits, max_seconds: float) -> list[dict[str, Any]]:
     with warnings.catch_warnings():
         # Decoders warn about what they can live with; what they cannot is recorded.
         warnings.simplefilter("ignore")
-        for name, probe in _PROBES.items():
-            data = row[name]
-            facts[f"has_{name}"] = data is not None
-            if data is None:
-                continue
-            facts[f"{name}_sha256"] = hashlib.sha256(data).hexdigest()
-            try:
-                probe(data, settings, facts)
-            except Exception as error:  # decoders raise whatever they like on broken bytes
-                facts |= {f"{name}_ok": False, f"{name}_error": str(error) or type(error).__name__}
-    facts |= _probe_texts(row)
-    facts |= _probe_meta(row["meta"], facts)
-    facts["has_any"] = any(facts[f"has_{name}"] for name in (*store.MEDIA, "text"))
-    return facts
+        return _facts(rows, limits, max_seconds)
 
 
-# Media: each probe adds to `facts` what it learns, and stops before decoding what its header shows to be too much -----
+def _facts(rows: Sequence[store.Row], limits: PictureLimits, max_seconds: float) -> list[dict[str, Any]]:
+    found = texts.measure(rows)
+    prints = fingerprints.of_texts([texts.looked_at(row) for row in rows])
+    for row, facts, text_fingerprint in zip(rows, found, prints, strict=True):
+        content_hash = store.sample_hash(row)
+        facts |= {
+            # A blank id is none.
+            "id": row["id"] if row["id"] and row["id"].strip() else None,
+            "group": row["group"], "source": row["source"],
+            "sha256": content_hash, "hash_ok": row["sha256"] == content_hash, "repairs": [],
+            "text_fingerprint": text_fingerprint,
+        }  # fmt: skip
+        meta = texts.meta_of(row)
+        _probe_media(row, limits, max_seconds, facts)
+        facts |= _probe_meta(meta, facts)
+        if meta is not None:
+            _compare_name(meta.get("file_name"), facts)
+        facts["has_any"] = any(facts[f"has_{name}"] for name in (*store.MEDIA, "text"))
+        if facts["num_unnormalised_texts"]:
+            facts["repairs"].append("normalised_unicode")
+    return found
 
 
-def _probe_image(data: bytes, settings: ValidateSettings, facts: dict[str, Any]) -> None:
-    with open_picture(data, "image") as picture:
-        facts |= _size_facts("image", picture, 1)
-        if facts["image_pixels"] <= settings.max_pixels:
-            _decode("image", data, settings, facts)
-            facts["repairs"] = _repairs(picture)
+def _probe_media(row: store.Row, limits: PictureLimits, max_seconds: float, facts: dict[str, Any]) -> None:
+    for name in store.MEDIA:
+        data = row[name]
+        facts[f"has_{name}"] = data is not None
+        if data is None:
+            continue
+        facts[f"{name}_sha256"] = hashlib.sha256(data).hexdigest()
+        try:
+            if name == "image":
+                probe_image(data, limits, facts)
+            elif name == "video":
+                probe_video(data, limits, facts)
+            else:
+                probe_audio(data, max_seconds, facts)
+        except Exception as error:  # decoders raise whatever they like on broken bytes
+            reason = str(error) or type(error).__name__
+            seems = formats.looks_like(data) if "unknown" in reason or "no known kind" in reason else None
+            facts |= {f"{name}_ok": False, f"{name}_error": reason + (f" (it looks like {seems})" if seems else "")}
 
 
-def _probe_video(data: bytes, settings: ValidateSettings, facts: dict[str, Any]) -> None:
-    with open_picture(data, "video") as picture:
-        facts["num_frames"] = int(getattr(picture, "n_frames", 1))
-        facts |= _size_facts("video", picture, facts["num_frames"])
-    if facts["num_frames"] <= settings.max_frames and facts["video_pixels"] <= settings.max_pixels:
-        _decode("video", data, settings, facts)
+def _compare_name(file_name: Any, facts: dict[str, Any]) -> None:
+    """Compare the format with the name of the source's file, where there is one file only."""
+    present = [name for name in store.MEDIA if facts[f"has_{name}"]]
+    if len(present) == 1 and isinstance(file_name, str) and facts.get(f"{present[0]}_format"):
+        facts[f"{present[0]}_name_ok"] = formats.fits_name(facts[f"{present[0]}_format"], file_name)
 
 
-def _probe_audio(data: bytes, settings: ValidateSettings, facts: dict[str, Any]) -> None:
-    seconds = _wav_seconds(data)
-    if seconds > 2 * settings.max_seconds:
-        facts["audio_seconds"] = rounded(seconds)
-    else:
-        facts["audio_rate"] = round(_decode("audio", data, settings, facts).rate)
-
-
-_PROBES: dict[str, Callable[[bytes, ValidateSettings, dict[str, Any]], None]] = {
-    "image": _probe_image, "audio": _probe_audio, "video": _probe_video
-}  # fmt: skip
-
-
-def _decode(name: str, data: bytes, settings: ValidateSettings, facts: dict[str, Any]) -> Media:
-    """Decode all of it and describe it. Length is measured here and judged by the suite, like everything else."""
-    media: Media = _MODALITY[name].decode(data, Limits(settings.max_pixels, math.inf, settings.max_frames))
-    facts[f"{name}_ok"] = True
-    facts |= {f"{name}_{key}": rounded(value) for key, value in _MODALITY[name].describe(media).items()}
-    return media
-
-
-def _size_facts(name: str, picture: Image.Image, num_frames: int) -> dict[str, Any]:
-    """Format and size as the header states them; `<name>_pixels` counts all frames."""
-    width, height = picture.size
-    return {
-        f"{name}_format": picture.format, f"{name}_width": width, f"{name}_height": height,
-        f"{name}_side": min(width, height), f"{name}_pixels": width * height * num_frames,
-    }  # fmt: skip
-
-
-def _repairs(picture: Image.Image) -> list[str] | None:
-    """What decoding changed beyond unpacking, as problem codes."""
-    found = []
-    # Asking a PNG without EXIF for its EXIF would decode it once more.
-    if "exif" in picture.info and picture.getexif().get(_EXIF_ORIENTATION, 1) not in (0, 1):
-        found.append("rotated_by_exif")
-    if picture.mode not in _PLAIN_MODES:
-        found.append("converted_colours")
-    if picture.mode in ("RGBA", "LA", "PA") or "transparency" in picture.info:
-        lowest = picture.convert("RGBA").getchannel("A").getextrema()[0]
-        if isinstance(lowest, int) and lowest < 255:
-            found.append("flattened_alpha")
-    return found or None
-
-
-def _wav_seconds(data: bytes) -> float:
-    """About how long a WAV is, by the bytes a second that its header states; 0 where there is no such header."""
-    place = data.find(b"fmt ", 12, 4096)
-    if place < 0 or len(data) < place + 20:
-        return 0.0
-    bytes_a_second = struct.unpack_from("<I", data, place + 16)[0]
-    return len(data) / bytes_a_second if bytes_a_second else 0.0
-
-
-# Texts and meta -----------------------------------------------------------------------------------------------------
-
-
-def _probe_texts(row: store.Row) -> dict[str, Any]:
-    captions = [caption["text"] or "" for caption in row["captions"]]
-    questions = [pair["question"] or "" for pair in row["qa"]]
-    answers = [answer or "" for pair in row["qa"] for answer in pair["answers"]]
-    named = texts_of(row)
-    everything = [*captions, *questions, *answers, *named.values()]
-    facts: dict[str, Any] = {
-        "has_text": any(text.strip() for text in everything),
-        "num_captions": len(captions),
-        "num_blank_captions": sum(not text.strip() for text in captions),
-        "longest_text": max(map(len, everything), default=0),
-    }
-    for name, text in named.items():
-        facts |= {f"{name}_{key}": rounded(value) for key, value in _MODALITY["text"].describe(text).items()}
-    return facts
-
-
-def texts_of(row: store.Row) -> dict[str, str]:
-    """One text of each kind that the sample has: its first caption, its first question, and so on."""
-    first = {
-        "caption": row["captions"][0]["text"] if row["captions"] else None,
-        "question": row["qa"][0]["question"] if row["qa"] else None,
-    }
-    texts = {name: first[name] if name in first else row[name] for name in TEXTS}
-    return {name: text for name, text in texts.items() if text is not None}
-
-
-def _probe_meta(meta: str | None, facts: dict[str, Any]) -> dict[str, Any]:
+def _probe_meta(meta: dict[str, Any] | None, facts: dict[str, Any]) -> dict[str, Any]:
     """The stated length (`meta.duration`, seconds) of the clip, or of the sound where there is none, and its error:
     the share of the stated length by which the real one differs."""
-    try:
-        content = json.loads(meta or "{}")
-    except json.JSONDecodeError:
-        content = None
-    if not isinstance(content, dict):
+    if meta is None:
         return {"meta_ok": False}
-    stated = content.get("duration")
-    actual = facts.get("video_seconds", facts.get("audio_seconds"))
+    stated = meta.get("duration")
+    actual = facts.get("video_seconds") or facts.get("audio_seconds")
     if stated is None or actual is None:
         return {"meta_ok": True}
     if not isinstance(stated, int | float) or not 0 < stated < math.inf:
@@ -228,6 +210,72 @@ def _probe_meta(meta: str | None, facts: dict[str, Any]) -> dict[str, Any]:
     return {"meta_ok": True, "stated_seconds": float(stated), "duration_error": rounded(abs(actual - stated) / stated)}
 
 
-def rounded(value: float) -> float:
-    """Six significant digits: the last bits of a float differ between processors, the profile must not."""
-    return float(f"{value:.6g}")
+# As a table -----------------------------------------------------------------------------------------------------------
+
+
+def profile_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
+    """Profile rows as a table of `SCHEMA`; what a row lacks is null."""
+    rows = list(rows)
+    present = set().union(*rows)
+    found = [
+        _column([row.get(field.name) for row in rows], field.type)
+        if field.name in present or pa.types.is_list(field.type)
+        else _nulls(len(rows), field.type)
+        for field in SCHEMA
+    ]
+    return pa.Table.from_arrays(found, schema=SCHEMA)
+
+
+def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
+    if pa.types.is_list(kind):
+        return columns.column([value or [] for value in values], kind)
+    if pa.types.is_string(kind):
+        return columns.column(values, kind)
+    present = np.array([value is not None for value in values], bool)
+    if not present.any():
+        return _nulls(len(values), kind)
+    validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    if pa.types.is_boolean(kind):
+        content = np.packbits(np.array([bool(value) for value in values]), bitorder="little")
+    elif pa.types.is_fixed_size_binary(kind):
+        content = np.frombuffer(b"".join(value or bytes(kind.byte_width) for value in values), np.uint8)
+    else:
+        content = np.array([0 if value is None else value for value in values], kind.to_pandas_dtype())
+    return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(content)])
+
+
+@cache
+def _zeros(size: int) -> pa.Buffer:
+    return pa.py_buffer(bytes(size))
+
+
+def _nulls(length: int, kind: pa.DataType) -> pa.Array:
+    """Nulls that share one buffer: most samples have one modality, and columns for all of them."""
+    buffers = [_zeros((length + 7) // 8)]
+    if pa.types.is_string(kind):
+        buffers += [_zeros((length + 1) * 4), _zeros(0)]
+    else:
+        buffers.append(_zeros(length * (kind.byte_width if pa.types.is_fixed_size_binary(kind) else 8)))
+    return pa.Array.from_buffers(kind, length, buffers, null_count=length)
+
+
+def read_part(folder: Path, *, split: str, shard: str) -> pa.Table:
+    """What `probe_shard` left in `folder`, with the place of the shard filled in."""
+    with pq.ParquetFile(folder / PROFILE) as file:
+        table = file.read()
+    # Read, each column of nulls would hold memory of its own.
+    table = combined([table])
+    for name, value in (("split", split), ("shard", shard)):
+        place = table.schema.get_field_index(name)
+        table = table.set_column(place, name, pa.repeat(value, table.num_rows))
+    return table
+
+
+def combined(parts: Sequence[pa.Table]) -> pa.Table:
+    """The tables one below the other, each column in one piece."""
+    table = pa.concat_tables(parts)
+    found = [
+        _nulls(len(column), column.type) if 0 < len(column) == column.null_count else column.combine_chunks()
+        for column in table.columns
+    ]
+    return pa.Table.from_arrays(found, schema=table.schema)

@@ -4,23 +4,27 @@ Verdicts: `ok`, `repaired` (decoding changes it, as recorded), `flag` (kept, dou
 """
 
 from collections import Counter
-from collections.abc import Sequence
-from functools import partial
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
+import numpy as np
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
+from numpy.typing import NDArray
 
 from mmcore.data import store
-from mmcore.data.parallel import map_processes
-from mmcore.quality import duplicates, expectations, probe
-from mmcore.quality.problems import PROBLEMS, VERDICTS, verdict_of
+from mmcore.data.engine import ShardWork, map_shards
+from mmcore.quality import decisions, duplicates, expectations, probe
+from mmcore.quality.details import DETAILED, detail
+from mmcore.quality.problems import DROPPED, RELEASED, VERDICTS, Problem, verdict_of
 from mmcore.quality.thumbnails import thumbnails
 from mmcore.settings import DataSettings, ValidateSettings
 from mmcore.workspace import Progress, write_json
 
 REFUSED = "refused.parquet"
+SUITE = "suite.json"
 SCHEMA_VERSION = 1
 ACCEPTED_SCHEMA = pa.schema(
     [("id", pa.string()), ("split", pa.string()), ("shard", pa.string()), ("row", pa.int64()), ("verdict", pa.string())]
@@ -32,144 +36,172 @@ QUARANTINE_SCHEMA = pa.schema(
         ("problems", pa.list_(pa.string())),
         ("detail", pa.string()),
         ("split", pa.string()),
+        ("sha256", pa.string()),
         ("thumbnail", pa.binary()),
     ]
 )
+_MODALITIES = (*store.MEDIA, "text")
 
 Facts = dict[str, Any]
-# What the verdicts and the counts need to know of every sample.
-_JUDGED = ["id", "split", "shard", "row", "repairs", *(f"has_{name}" for name in (*store.MEDIA, "text"))]
+# Codes by profile row; rows without any are left out.
+Problems = dict[int, list[str]]
 
 
 def validate(
     data: Path,
+    rules: Path,
     output: Path,
     logs: Path,
     settings: ValidateSettings,
     data_settings: DataSettings,
     *,
+    cache: Path | None = None,
     processes: int | None = None,
 ) -> None:
-    """Judge the store `data` and leave in the empty folder `output`:
+    """Judge the store `data` by the files in `rules` (`suite.json`, `decisions.jsonl`); leave in the empty `output`:
 
     `accepted.parquet` (id, split, shard, row, verdict), `quarantine.parquet` (every sample whose verdict is not `ok`,
     and every row refused at import), `profile.parquet` (all samples), `summary.json` (counts). Data Docs go to
-    `logs/data_docs`. A ValueError names the first shard that is not what the manifest says. Where too few samples
-    survive, the quarantine and the summary go to `logs` and a ValueError says why.
+    `logs/data_docs`, what the probe finds of each shard to `cache`. A ValueError names the first shard that is not what
+    the manifest says. Where too few samples survive, the quarantine and the summary go to `logs` and a ValueError says
+    why.
     """
     for left in ("quarantine.parquet", "summary.json"):
         (logs / left).unlink(missing_ok=True)
+    suite = expectations.read_suite(rules / SUITE, settings, probe.SCHEMA.names)
+    decided = decisions.read_decisions(rules / decisions.FILE)
     store.verify(data)
-    profile = _probe(data, settings, data_settings.limit, processes)
-    findings = expectations.check(profile, settings, logs / "data_docs")
+    profile = _mark_copies(_probe(data, settings, data_settings, cache, processes), data)
+    findings = expectations.check(profile, suite, settings, logs / "data_docs")
     if findings.errors:
         raise RuntimeError("Great Expectations could not check the profile: " + "; ".join(findings.errors))
-    samples = profile.select(_JUDGED).to_pylist()
-    problems = _problems(samples, findings.problems)
+    problems = _decided(profile, _problems(profile, findings.problems), decided)
+    verdicts = np.full(profile.num_rows, "ok", object)
+    for index, codes in problems.items():
+        verdicts[index] = verdict_of(codes, findings.codes)
     refused = _refused(data, data_settings.limit)
-    quarantine = _quarantine(data, profile, problems, settings) + refused
-    accepted = [
-        {**facts, "verdict": verdict_of(codes)}
-        for facts, codes in zip(samples, problems, strict=True)
-        if verdict_of(codes) != "reject"
-    ]
-    summary = _summary(samples, problems, quarantine, findings)
-    reasons = list(findings.failures) + _shortage(accepted, len(samples) + len(refused), settings)
+    quarantine = _quarantine(data, profile, problems, verdicts, findings.codes, settings) + refused
+    summary = _summary(profile, verdicts, quarantine, len(refused), findings)
+    reasons = list(findings.failures) + _shortage(summary, settings)
     folder = logs if reasons else output
     folder.mkdir(parents=True, exist_ok=True)
     _write(folder / "quarantine.parquet", quarantine, QUARANTINE_SCHEMA)
     write_json(folder / "summary.json", summary)
     if reasons:
         raise ValueError(_refusal(reasons, summary, logs))
-    _write(folder / "accepted.parquet", accepted, ACCEPTED_SCHEMA)
+    accepted = profile.select(ACCEPTED_SCHEMA.names[:-1]).append_column("verdict", pa.array(verdicts, pa.string()))
+    pq.write_table(accepted.filter(pa.array(verdicts != "reject")), folder / "accepted.parquet", compression="zstd")
     pq.write_table(profile, folder / "profile.parquet", compression="zstd")
 
 
-def _probe(data: Path, settings: ValidateSettings, limit: int | None, processes: int | None) -> pa.Table:
-    """The profile of the first `limit` samples of each split, in the order of the manifest, duplicates marked."""
-    work = []
+# Looking --------------------------------------------------------------------------------------------------------------
+
+
+def _probe(
+    data: Path, settings: ValidateSettings, data_settings: DataSettings, cache: Path | None, processes: int | None
+) -> pa.Table:
+    """The profile of the first `limit` samples of each split, in the order of the manifest."""
+    work, shards = [], []
     taken: Counter[str] = Counter()
     for shard in store.shards(data):
+        limit = data_settings.limit
         num_rows = shard.rows if limit is None else min(shard.rows, limit - taken[shard.split])
-        taken[shard.split] += num_rows
         if num_rows > 0:
-            work.append((data / shard.path, num_rows))
-    progress = Progress("probing", total=sum(taken.values()), unit="samples")
-    # Columns, not rows: a million rows as dicts would not fit.
+            taken[shard.split] += num_rows
+            shards.append(shard)
+            work.append(ShardWork(data / shard.path, shard.sha256, probe.ProbeOptions.of(settings, num_rows)))
+    progress = Progress("probing", total=taken.total(), unit="samples")
     parts = [probe.profile_table([])]
-    for part in map_processes(partial(probe.probe_shard, settings=settings), work, processes=processes):
-        parts.append(probe.profile_table(part))
-        progress.advance(len(part))
-    profile = pa.concat_tables(parts).combine_chunks()
+    found = map_shards(probe.probe_shard, work, cache=cache, engine=data_settings.engine, processes=processes)
+    for shard, folder in zip(shards, found, strict=True):
+        parts.append(probe.read_part(folder, split=shard.split, shard=shard.path))
+        progress.advance(parts[-1].num_rows)
+    return probe.combined(parts)
+
+
+def _mark_copies(profile: pa.Table, data: Path) -> pa.Table:
+    near = duplicates.near_copies(profile, data)
     for name, values in (
         ("duplicate_of", duplicates.within_splits(profile)),
         ("leaked_from", duplicates.across_splits(profile)),
+        ("near_duplicate_of", near.within),
+        ("near_leaked_from", near.across),
+        ("torn_from", duplicates.torn_groups(profile)),
     ):
         profile = profile.set_column(profile.schema.get_field_index(name), name, pa.array(values, pa.string()))
     return profile
 
 
-def _problems(samples: Sequence[Facts], found: dict[int, tuple[str, ...]]) -> list[list[str]]:
+# Judging --------------------------------------------------------------------------------------------------------------
+
+
+def _problems(profile: pa.Table, found: Mapping[int, Sequence[str]]) -> Problems:
     """The problem codes of each sample. Of several samples with one id the first may stay: that of the test split,
     else that of validation."""
-    problems = [[*found.get(index, ()), *(facts["repairs"] or ())] for index, facts in enumerate(samples)]
-    first: dict[str, int] = {}
-    for index, codes in enumerate(problems):
-        if "duplicate_id" in codes:
-            rank = duplicates.KEPT_FIRST.index(samples[index]["split"])
-            other = first.setdefault(samples[index]["id"], index)
-            if rank < duplicates.KEPT_FIRST.index(samples[other]["split"]):
-                first[samples[index]["id"]] = index
-    for index in first.values():
+    problems = {index: list(codes) for index, codes in found.items()}
+    repaired = np.flatnonzero(pc.list_value_length(profile["repairs"]).to_numpy())
+    for index, repairs in zip(repaired.tolist(), profile["repairs"].take(pa.array(repaired)).to_pylist(), strict=True):
+        problems[index] = problems.get(index, []) + repairs
+    twins = [index for index, codes in problems.items() if "duplicate_id" in codes]
+    first: dict[str, tuple[int, int]] = {}
+    for index, facts in zip(
+        twins, profile.select(["id", "split"]).take(pa.array(twins, pa.int64())).to_pylist(), strict=True
+    ):
+        rank = (duplicates.KEPT_FIRST.index(facts["split"]), index)
+        first[facts["id"]] = min(first.get(facts["id"], rank), rank)
+    for _, index in first.values():
         problems[index].remove("duplicate_id")
-    return problems
+    return {index: codes for index, codes in sorted(problems.items()) if codes}
+
+
+def _decided(profile: pa.Table, problems: Problems, decided: Mapping[str, decisions.Decision]) -> Problems:
+    """The problems with a person's decisions. What cannot be decoded stays rejected: nothing could be made of it."""
+    if not decided:
+        return problems
+    chosen = np.flatnonzero(pc.is_in(profile["id"], value_set=pa.array(list(decided), pa.string())).to_numpy())
+    columns = ["id", "sha256", *(f"has_{name}" for name in store.MEDIA), *(f"{name}_ok" for name in store.MEDIA)]
+    for index, facts in zip(chosen.tolist(), profile.select(columns).take(pa.array(chosen)).to_pylist(), strict=True):
+        decision = decided[facts["id"]]
+        if decision.sha256 != facts["sha256"]:
+            continue
+        codes = problems.get(index, [])
+        if decision.decision == "drop":
+            problems[index] = [*codes, DROPPED]
+        elif codes and all(facts[f"{name}_ok"] for name in store.MEDIA if facts[f"has_{name}"]):
+            problems[index] = [*codes, RELEASED]
+    return dict(sorted(problems.items()))
 
 
 # Quarantine ---------------------------------------------------------------------------------------------------------
 
 
 def _quarantine(
-    data: Path, profile: pa.Table, problems: Sequence[list[str]], settings: ValidateSettings
+    data: Path,
+    profile: pa.Table,
+    problems: Problems,
+    verdicts: NDArray[Any],
+    codes: Mapping[str, Problem],
+    settings: ValidateSettings,
 ) -> list[Facts]:
-    chosen = [index for index, codes in enumerate(problems) if codes]
-    samples = profile.take(chosen).to_pylist() if chosen else []
-    pictures = thumbnails(data, [(facts["shard"], facts["row"]) for facts in samples], settings)
+    """A row for each sample that has problems. What was merely repaired is sound and needs no picture."""
+    chosen = pa.array(list(problems), pa.int64())
+    samples = profile.select(DETAILED).take(chosen).to_pylist()
+    shown = [index for index in problems if verdicts[index] != "repaired"]
+    places = profile.select(["shard", "row"]).take(pa.array(shown, pa.int64())).to_pylist()
+    pictures = thumbnails(data, [(place["shard"], place["row"]) for place in places], settings)
+    picture_of = dict(zip(shown, pictures, strict=True))
     return [
         {
             "id": facts["id"],
-            "verdict": verdict_of(problems[index]),
+            "verdict": verdicts[index],
             "problems": problems[index],
-            "detail": "; ".join(dict.fromkeys(_detail(code, facts, settings) for code in problems[index])),
+            "detail": "; ".join(dict.fromkeys(detail(code, facts, codes, settings) for code in problems[index])),
             "split": facts["split"],
-            "thumbnail": picture,
+            "sha256": facts["sha256"],
+            "thumbnail": picture_of.get(index),
         }
-        for index, facts, picture in zip(chosen, samples, pictures, strict=True)
+        for index, facts in zip(problems, samples, strict=True)
     ]
-
-
-def _detail(code: str, facts: Facts, settings: ValidateSettings) -> str:
-    """One clause with the numbers behind a problem."""
-    media = next((name for name in ("image", "video") if facts[f"{name}_width"] is not None), "image")
-    seconds = facts["video_seconds"] if facts["video_seconds"] is not None else facts["audio_seconds"]
-    match code:
-        case "undecodable_image" | "undecodable_audio" | "undecodable_video":
-            return str(facts[f"{code.removeprefix('undecodable_')}_error"])
-        case "too_small" | "too_large":
-            return f"the {media} has {facts[f'{media}_width']} x {facts[f'{media}_height']} pixels"
-        case "too_long":
-            return f"it lasts {seconds} seconds in {facts['num_frames'] or 0} frames"
-        case "empty_caption":
-            return f"{facts['num_blank_captions']} of {facts['num_captions']} captions are blank"
-        case "wrong_duration":
-            return f"it lasts {seconds} seconds where {facts['stated_seconds']} are stated"
-        case "too_long_text":
-            return f"a text has {facts['longest_text']} characters, more than {settings.max_characters}"
-        case "duplicate_within_split":
-            return f"same as {facts['duplicate_of']}"
-        case "duplicate_across_splits":
-            return f"same media as {facts['leaked_from']}"
-        case _:
-            return PROBLEMS[code].meaning
 
 
 def _refused(data: Path, limit: int | None) -> list[Facts]:
@@ -178,60 +210,59 @@ def _refused(data: Path, limit: int | None) -> list[Facts]:
     if limit is not None or not path.is_file():
         return []
     rows = pq.read_table(path, columns=["id", "problems", "detail", "split"]).to_pylist()
-    return [{**row, "verdict": "reject", "thumbnail": None} for row in rows]
+    return [{**row, "verdict": "reject", "sha256": None, "thumbnail": None} for row in rows]
 
 
 # Outcome ------------------------------------------------------------------------------------------------------------
 
 
-def _shortage(accepted: Sequence[Facts], num_rows: int, settings: ValidateSettings) -> list[str]:
+def _shortage(summary: Facts, settings: ValidateSettings) -> list[str]:
     reasons = []
-    if len(accepted) < settings.min_rows:
-        reasons.append(f"{len(accepted)} samples are usable, fewer than {settings.min_rows} (validate.min_rows)")
-    if len(accepted) < settings.min_accepted_share * num_rows:
-        share = len(accepted) / num_rows
+    accepted, num_rows = summary["accepted"], summary["rows"]
+    if accepted < settings.min_rows:
+        reasons.append(f"{accepted} samples are usable, fewer than {settings.min_rows} (validate.min_rows)")
+    if accepted < settings.min_accepted_share * num_rows:
         reasons.append(
-            f"only {share:.0%} of {num_rows} samples are usable, less than {settings.min_accepted_share:.0%}"
-            " (validate.min_accepted_share)"
+            f"only {accepted / num_rows:.0%} of {num_rows} samples are usable, less than"
+            f" {settings.min_accepted_share:.0%} (validate.min_accepted_share)"
         )
-    for split in store.SPLITS:
-        if not any(facts["split"] == split for facts in accepted):
+    for split, counts in summary["splits"].items():
+        if counts["rows"] == counts["reject"]:
             reasons.append(f"no sample of the split '{split}' is usable")
     return reasons
 
 
 def _summary(
-    samples: Sequence[Facts],
-    problems: Sequence[list[str]],
+    profile: pa.Table,
+    verdicts: NDArray[Any],
     quarantine: Sequence[Facts],
+    num_refused: int,
     findings: expectations.Findings,
 ) -> Facts:
     """Counts of samples: per split and verdict, per modality, per problem; refused rows count as rejected."""
-    num_refused = len(quarantine) - sum(bool(codes) for codes in problems)
-    verdicts = [verdict_of(codes) for codes in problems]
-    kept = [facts for facts, verdict in zip(samples, verdicts, strict=True) if verdict != "reject"]
+    split_of = np.asarray(profile["split"].to_pylist(), object)
+    kept = pa.array(verdicts != "reject")
+    total = Counter(verdicts.tolist())
     codes = Counter(code for row in quarantine for code in row["problems"])
-    order = [*PROBLEMS, *sorted(set(codes) - set(PROBLEMS))]
+    order = [*findings.codes, *sorted(set(codes) - set(findings.codes))]
     splits = {}
     for split in store.SPLITS:
-        mine = Counter(verdict for facts, verdict in zip(samples, verdicts, strict=True) if facts["split"] == split)
+        mine = Counter(verdicts[split_of == split].tolist())
         splits[split] = {"rows": mine.total()} | {verdict: mine[verdict] for verdict in VERDICTS}
     return {
         "schema_version": SCHEMA_VERSION,
-        "rows": len(samples) + num_refused,
-        "accepted": len(kept),
+        "rows": profile.num_rows + num_refused,
+        "accepted": profile.num_rows - total["reject"],
         "refused_at_import": num_refused,
         "splits": splits,
-        "modalities": {
-            name: {
-                "rows": sum(facts[f"has_{name}"] for facts in samples),
-                "accepted": sum(facts[f"has_{name}"] for facts in kept),
-            }
-            for name in (*store.MEDIA, "text")
-        },
-        "verdicts": {verdict: verdicts.count(verdict) + num_refused * (verdict == "reject") for verdict in VERDICTS},
+        "modalities": {name: _modality(profile[f"has_{name}"], kept) for name in _MODALITIES},
+        "verdicts": {verdict: total[verdict] + num_refused * (verdict == "reject") for verdict in VERDICTS},
         "problems": {
-            code: {"rows": codes[code], "verdict": verdict_of([code]), "meaning": _meaning(code)}
+            code: {
+                "rows": codes[code],
+                "verdict": verdict_of([code], findings.codes),
+                "meaning": findings.codes[code].meaning if code in findings.codes else "refused at import",
+            }
             for code in order
             if codes[code]
         },
@@ -243,8 +274,8 @@ def _summary(
     }
 
 
-def _meaning(code: str) -> str:
-    return PROBLEMS[code].meaning if code in PROBLEMS else "refused at import"
+def _modality(has: pa.ChunkedArray, kept: pa.Array) -> dict[str, int]:
+    return {"rows": pc.sum(has).as_py() or 0, "accepted": pc.sum(has.filter(kept)).as_py() or 0}
 
 
 def _refusal(reasons: Sequence[str], summary: Facts, logs: Path) -> str:

@@ -29,15 +29,22 @@ def generate(root: Path, *, processes: int = 1) -> Path:
 def accept(data: Path, validated: Path, *, without: tuple[str, ...] = ()) -> Path:
     """What `validate` leaves for `prepare`, all rows accepted but those named."""
     rows = [
-        {"id": row["id"], "split": shard.split, "shard": shard.path, "row": number, "verdict": "ok"}
+        {
+            "id": row["id"],
+            "split": shard.split,
+            "shard": shard.path,
+            "row": number,
+            "verdict": "ok",
+            **{f"has_{name}": row[name] is not None for name in store.MEDIA},
+        }
         for shard in store.shards(data)
-        for number, row in enumerate(store.read_rows(data / shard.path, ["id"]))
+        for number, row in enumerate(store.read_rows(data / shard.path, ["id", *store.MEDIA]))
     ]
     validated.mkdir()
     pq.write_table(
         pa.Table.from_pylist([row for row in rows if row["id"] not in without]), validated / "accepted.parquet"
     )
-    profile = [{name: row[name] for name in ("id", "split", "shard", "row")} for row in rows]
+    profile = [{name: value for name, value in row.items() if name != "verdict"} for row in rows]
     pq.write_table(pa.Table.from_pylist(profile), validated / "profile.parquet")
     return validated
 

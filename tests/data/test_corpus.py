@@ -2,12 +2,19 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import torch
 
+from mmcore.data import corpus as corpus_module
 from mmcore.data import store
+from mmcore.data.batches import Batches
 from mmcore.data.corpus import Corpus
 from mmcore.data.modalities import UNLIMITED
 from mmcore.data.modalities.image import Modality
-from tests.data.conftest import SETTINGS, rows_of
+from mmcore.data.prepare import prepare
+from mmcore.models.processor import Processor
+from mmcore.settings import AugmentSettings
+from tests.data.conftest import SETTINGS, accept, rows_of
+from tests.data.test_prepare import picture
 
 
 def test_rows_are_those_of_the_store_in_its_order(world: Path, prepared: Path, faulty: tuple[str, ...]) -> None:
@@ -50,10 +57,6 @@ def test_with_finds_the_rows_that_have_all_columns(prepared: Path) -> None:
 
 
 def test_parts_are_joined(tmp_path: Path) -> None:
-    from mmcore.data.prepare import prepare
-    from tests.data.conftest import accept
-    from tests.data.test_prepare import picture
-
     rows = [store.row(id=str(n), image=picture(n) if n % 2 else None, summary="x") for n in range(7)]
     store.write_shards(tmp_path / "data", "train", rows, rows_per_shard=3)
     store.write_manifest(tmp_path / "data")
@@ -65,6 +68,77 @@ def test_parts_are_joined(tmp_path: Path) -> None:
     assert [None if image is None else int(image[0, 0, 0]) for image in images] == [None, 1, None, 3, None, 5, None]
     with pytest.raises(IndexError):
         corpus.image(7)
+
+
+@pytest.fixture(scope="module")
+def streamed(world: Path, faulty: tuple[str, ...], tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """Prepared with the media left in the shards."""
+    base = tmp_path_factory.mktemp("streamed")
+    output = base / "prepared"
+    output.mkdir()
+    prepare(world, accept(world, base / "validated", without=faulty), output, SETTINGS, max_decoded_bytes=0)
+    return output
+
+
+def test_media_decoded_on_demand_are_those_that_were_decoded_before(
+    world: Path, prepared: Path, streamed: Path
+) -> None:
+    assert not [path for path in streamed.rglob("*.npy") if path.name.removesuffix(".npy") in store.MEDIA]
+    for split in store.SPLITS:
+        mapped, drawn = Corpus(prepared, split), Corpus(streamed, split, data=world)
+        assert mapped.rows == drawn.rows
+        for name in store.MEDIA:
+            assert mapped.with_(name) == drawn.with_(name)
+            for index in range(len(mapped)):
+                expected, found = getattr(mapped, name)(index), getattr(drawn, name)(index)
+                assert (expected is None) == (found is None)
+                if expected is not None:
+                    assert found.dtype == expected.dtype
+                    assert np.array_equal(expected, found)
+
+
+def test_batches_are_the_same_bit_by_bit_and_at_any_place_of_the_order(
+    world: Path, prepared: Path, streamed: Path
+) -> None:
+    batches = [
+        Batches(
+            corpus, Processor.load(prepared, SETTINGS), ["image", "captions"], batch_size=4, seed=3, context=32,
+            augment=AugmentSettings(shift=2, flip=True),
+        )
+        for corpus in (Corpus(prepared, "train"), Corpus(streamed, "train", data=world))
+    ]  # fmt: skip
+    for number in (7, 0, 1, 2, 3, 4):  # the fourth epoch first: nothing depends on what was drawn before
+        mapped, drawn = (one.at(number) for one in batches)
+        assert mapped.ids == drawn.ids
+        for name, (values, mask) in mapped.inputs.items():
+            assert torch.equal(values, drawn.inputs[name][0])
+            assert torch.equal(mask, drawn.inputs[name][1])
+        assert torch.equal(mapped.same_BB, drawn.same_BB)
+
+
+def test_media_in_shards_need_the_very_shards(world: Path, streamed: Path, tmp_path: Path) -> None:
+    with pytest.raises(ValueError, match="are in the shards of the data set; say where it is"):
+        Corpus(streamed, "train")
+    other = tmp_path / "data"
+    store.write_shards(other, "train", rows_of(world)["train"][:3])
+    store.write_manifest(other)
+    with pytest.raises(ValueError, match=r"was made from another shard train/part-00000.parquet than"):
+        Corpus(streamed, "train", data=other)
+
+
+def test_only_so_many_files_are_mapped_at_once(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr(corpus_module, "MAPPED_AT_ONCE", 2)
+    rows = [store.row(id=str(n), image=picture(n), summary="x") for n in range(12)]
+    store.write_shards(tmp_path / "data", "train", rows, rows_per_shard=2)
+    store.write_manifest(tmp_path / "data")
+    (tmp_path / "prepared").mkdir()
+    prepare(tmp_path / "data", accept(tmp_path / "data", tmp_path / "validated"), tmp_path / "prepared", SETTINGS)
+    corpus = Corpus(tmp_path / "prepared", "train")
+    for index in (0, 11, 5, 3, 8, 0, 11, 6):
+        image = corpus.image(index)
+        assert image is not None
+        assert image[0, 0, 0] == index
+        assert len(corpus._sources["image"]._mapped) <= 2
 
 
 def test_an_unknown_split_is_named(prepared: Path) -> None:

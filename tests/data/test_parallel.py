@@ -1,3 +1,4 @@
+import multiprocessing
 import os
 import signal
 import subprocess
@@ -18,6 +19,18 @@ def test_results_come_in_the_order_of_the_work_with_any_number_of_processes() ->
 def test_an_error_in_a_worker_is_raised_here() -> None:
     with pytest.raises(ValueError, match=r"domain|nonnegative"):
         list(map_processes(sqrt, [1.0, -1.0, 4.0], processes=2))
+
+
+def fail() -> None:
+    list(map_processes(sqrt, [1.0, -1.0, 4.0, 9.0], processes=2))
+
+
+def test_a_process_whose_work_failed_ends(capfd: pytest.CaptureFixture[str]) -> None:
+    process = multiprocessing.get_context("spawn").Process(target=fail)
+    process.start()
+    process.join(60)
+    assert process.exitcode == 1
+    assert "ValueError" in capfd.readouterr().err
 
 
 def test_no_work_gives_nothing() -> None:

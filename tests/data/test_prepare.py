@@ -1,5 +1,6 @@
 import dataclasses
 import json
+from collections import Counter
 from pathlib import Path
 
 import numpy as np
@@ -12,7 +13,7 @@ from tokenizers import Tokenizer
 from mmcore.data import store
 from mmcore.data.corpus import Corpus
 from mmcore.data.digitworld_objects import png
-from mmcore.data.prepare import prepare, row_texts
+from mmcore.data.prepare import prepare, row_texts, table_texts
 from mmcore.workspace import hash_folder, read_json
 from tests.data.conftest import SETTINGS, accept
 
@@ -82,6 +83,69 @@ def test_two_processes_give_the_same_bytes_as_one(
     assert hash_folder(output) == hash_folder(prepared)
 
 
+def test_shards_that_did_not_change_are_not_prepared_again(tmp_path: Path) -> None:
+    data, cache = chinese(tmp_path / "data"), tmp_path / "cache"
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+    prepare(data, accept(data, tmp_path / "before"), tmp_path / "first", SETTINGS, cache=cache, processes=1)
+    made = sorted((cache / "prepare_part").iterdir())
+    assert len(made) == 6
+    store.write_shards(data, "train", [store.row(id="new", image=picture(9))])
+    store.write_manifest(data)
+    after = accept(data, tmp_path / "after")
+    prepare(data, after, tmp_path / "second", SETTINGS, cache=cache, processes=1)
+    assert len(set((cache / "prepare_part").iterdir()) - set(made)) == 1
+    assert (tmp_path / "second/test/part-00000/image.npy").samefile(tmp_path / "first/test/part-00000/image.npy")
+    (tmp_path / "alone").mkdir()
+    prepare(data, after, tmp_path / "alone", SETTINGS, processes=1)
+    assert hash_folder(tmp_path / "alone") == hash_folder(tmp_path / "second")
+
+
+def test_another_vocabulary_decodes_nothing_again_and_another_size_does(tmp_path: Path) -> None:
+    data, cache = chinese(tmp_path / "data"), tmp_path / "cache"
+    validated = accept(data, tmp_path / "validated")
+    counts = []
+    for change in ({}, {"vocabulary": 300}, {"image_size": 16}):
+        output = tmp_path / f"prepared{len(counts)}"
+        output.mkdir()
+        prepare(data, validated, output, dataclasses.replace(SETTINGS, **change), cache=cache, processes=1)
+        counts.append(len(list((cache / "prepare_part").iterdir())))
+    assert counts == [6, 6, 12]
+
+
+def test_arrays_are_written_as_long_as_they_take_no_more_than_the_limit(tmp_path: Path) -> None:
+    data = chinese(tmp_path / "data")
+    validated = accept(data, tmp_path / "validated")
+    size = 12 * 48 * 48 * 3
+    for limit, file in ((size, "image.npy"), (size - 1, "image.places.npy")):
+        output = tmp_path / file
+        output.mkdir()
+        prepare(data, validated, output, SETTINGS, max_decoded_bytes=limit, processes=1)
+        assert (output / "train/part-00000" / file).is_file()
+        assert not (output / "train/part-00000" / "image.npy").is_file() or file == "image.npy"
+        content = read_json(output / "prepared.json")
+        assert content["modalities"]["image"] == 12
+        assert ("shards" in content) == (file != "image.npy")
+
+
+def test_texts_are_composed_and_names_left_as_they_are(tmp_path: Path) -> None:
+    apart, composed = "cafe\u0301", "caf\u00e9"
+    row = store.row(
+        id=apart, group=apart, image=picture(1), captions=[{"text": apart, "lang": "fr"}], summary=apart,
+        qa=[{"question": apart, "answers": [apart]}], labels={"drink": apart},
+    )  # fmt: skip
+    store.write_shards(tmp_path / "data", "train", [row])
+    store.write_manifest(tmp_path / "data")
+    output = tmp_path / "prepared"
+    output.mkdir()
+    prepare(tmp_path / "data", accept(tmp_path / "data", tmp_path / "validated"), output, SETTINGS, processes=1)
+    (found,) = Corpus(output, "train").rows
+    assert (found["id"], found["group"]) == (apart, apart)
+    assert found["captions"] == [{"text": composed, "lang": "fr"}]
+    assert found["qa"] == [{"question": composed, "answers": [composed]}]
+    assert (found["summary"], found["transcript"], found["labels"]) == (composed, None, {"drink": composed})
+
+
 def test_the_tokenizer_knows_only_the_texts_of_training(prepared: Path) -> None:
     corpus = Corpus(prepared, "train")
     tokenizer = Tokenizer.from_file(str(prepared / "tokenizer.json"))
@@ -117,6 +181,14 @@ def test_every_text_of_a_row_is_offered_to_the_tokenizer() -> None:
     )  # fmt: skip
     assert list(row_texts(row)) == ["one", "two", "three", "four", "five?", "six", "seven"]
     assert json.loads(row["meta"]) == {}
+
+
+def test_the_texts_of_a_table_are_those_of_its_rows(prepared: Path) -> None:
+    for split in store.SPLITS:
+        table = store.read_table(prepared / split / "part-00000/rows.parquet")
+        by_row = Counter(text for row in store.as_rows(table) for text in row_texts(row) if text)
+        assert Counter(table_texts(table)) == by_row
+        assert sum(by_row.values()) > 40
 
 
 def test_pictures_come_out_square_and_at_the_size_set(tmp_path: Path) -> None:

@@ -84,7 +84,11 @@ def chain(tmp_path_factory: pytest.TempPathFactory) -> Chain:
         store.write_shards(root / "data", split, world(split, num_rows, seed=place))
     store.write_manifest(root / "data")
     shards = store.shards(root / "data")
-    rows = [row for shard in shards for row in probe.probe_shard((root / "data" / shard.path, shard.rows), LIMITS)]
+    rows = [
+        {"split": shard.split, "shard": shard.path, "row": number} | probe.probe_row(row, LIMITS)
+        for shard in shards
+        for number, row in enumerate(store.read_rows(root / "data" / shard.path))
+    ]
     for folder in ("validated", "prepared"):
         (root / folder).mkdir()
     pq.write_table(probe.profile_table(rows), root / "validated" / "profile.parquet")

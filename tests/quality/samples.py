@@ -5,6 +5,7 @@ import wave
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 from PIL import Image
 
 from mmcore.data import store
@@ -12,7 +13,7 @@ from mmcore.settings import ValidateSettings
 
 LIMITS = ValidateSettings(
     min_accepted_share=0.5, min_rows=1, min_side=16, max_pixels=10_000, max_seconds=2.0, max_frames=8,
-    duration_tolerance=0.1, max_characters=100,
+    max_unpacking=500.0, duration_tolerance=0.1, max_characters=100,
 )  # fmt: skip
 
 
@@ -23,6 +24,33 @@ def image(value: int = 128, *, width: int = 20, height: int = 16, mode: str = "R
     file = io.BytesIO()
     Image.fromarray(pixels).convert(mode).save(file, save.pop("format", "PNG"), **save)
     return file.getvalue()
+
+
+def pattern(name: str) -> bytes:
+    """A PNG of 20 x 16 in twenty colours that belong to the name."""
+    colours = np.random.default_rng(list(name.encode())).integers(0, 256, (4, 5, 3), np.uint8)
+    file = io.BytesIO()
+    Image.fromarray(colours.repeat(4, axis=0).repeat(4, axis=1)).save(file, "PNG")
+    return file.getvalue()
+
+
+def scene(seed: int, *, width: int = 128, height: int = 96) -> NDArray[np.uint8]:
+    """uint8 [height, width, 3]: smooth shapes in many colours, as in a photograph, with fine grain."""
+    rng = np.random.default_rng(seed)
+    coarse = Image.fromarray(rng.integers(0, 256, (7, 9, 3), np.uint8))
+    smooth = np.asarray(coarse.resize((width, height), Image.Resampling.BICUBIC), np.int64)
+    return np.clip(smooth + rng.integers(-6, 7, smooth.shape), 0, 255).astype(np.uint8)
+
+
+def tune(seed: int, *, seconds: float = 1.5, rate: int = 8000) -> NDArray[np.float32]:
+    """Twelve tones with overtones, none of them like those of another seed."""
+    rng = np.random.default_rng(seed)
+    tones = []
+    for pitch in rng.uniform(150, 1800, 12):
+        times = np.arange(round(seconds * rate / 12)) / rate
+        wave_form = sum(np.sin(2 * np.pi * pitch * k * times) / k for k in (1, 2, 3))
+        tones.append(wave_form * np.exp(-8 * times) * rng.uniform(0.1, 0.4))
+    return np.concatenate(tones).astype(np.float32)
 
 
 def clip(*values: int, milliseconds: int = 100) -> bytes:
@@ -50,7 +78,6 @@ def captions(*texts: str) -> list[dict[str, str]]:
 
 
 def sample(name: str, **columns: Any) -> store.Row:
-    """A store row; without columns, one image with one caption that no other name has."""
-    number = sum(name.encode())
-    columns = columns or {"image": image(number % 200 + 20, width=20 + number % 7), "captions": captions(f"a {name}")}
+    """A store row; without columns, one image with one caption that no other name is like."""
+    columns = columns or {"image": pattern(name), "captions": captions(f"a {name}")}
     return store.row(id=name, **columns)

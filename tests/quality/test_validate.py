@@ -11,6 +11,7 @@ from PIL import Image
 
 from mmcore import params
 from mmcore.data import digitworld, store
+from mmcore.quality.decisions import Decision, decide
 from mmcore.settings import DataSettings
 from mmcore.workspace import hash_folder, read_json
 from tests.conftest import ROOT
@@ -19,7 +20,8 @@ from tests.quality.samples import LIMITS, captions, image, sample, sound
 
 pytestmark = pytest.mark.gx
 
-ALL = DataSettings(source=None, format=None, fields={}, limit=None, engine="local")
+ALL = DataSettings(source=None, format=None, fields={}, limit=None, engine="local", max_decoded_bytes=None)
+WORDY = "from one end of the town to the other, over three bridges, through a tunnel and up the hill, by tram at night"
 REAL_LIMITS = params.load(ROOT / "params.yaml").validate
 
 
@@ -31,10 +33,10 @@ def fill(root: Path, **splits) -> Path:
     return root
 
 
-def judge(gate, root: Path, limits=LIMITS, settings=ALL, name="out") -> Path:
+def judge(gate, root: Path, limits=LIMITS, settings=ALL, name="out", rules=ROOT / "validation") -> Path:
     output = root.parent / name
     output.mkdir()
-    gate.validate(root, output, root.parent / "logs", limits, settings, processes=1)
+    gate.validate(root, rules, output, root.parent / "logs", limits, settings, processes=1)
     return output
 
 
@@ -89,7 +91,15 @@ def test_an_accepted_row_says_where_it_lies(digits):
 def test_the_same_data_give_the_same_bytes_in_another_place_and_on_more_processes(gate, digits, tmp_path):
     shutil.copytree(digits / "data", tmp_path / "elsewhere")
     (tmp_path / "again").mkdir()
-    gate.validate(tmp_path / "elsewhere", tmp_path / "again", tmp_path / "logs", REAL_LIMITS, ALL, processes=2)
+    gate.validate(
+        tmp_path / "elsewhere",
+        ROOT / "validation",
+        tmp_path / "again",
+        tmp_path / "logs",
+        REAL_LIMITS,
+        ALL,
+        processes=2,
+    )
     assert hash_folder(tmp_path / "again") == hash_folder(digits / "out")
 
 
@@ -106,7 +116,7 @@ def test_doubtful_rows_are_kept_and_shown_with_a_thumbnail(gate, tmp_path):
     rows = [
         sample("a"), sample("turned", image=image(99, format="JPEG", exif=exif)),
         sample("twin", **{key: sample("a")[key] for key in ("image", "captions")}),
-        sample("wordy", audio=sound(0.2), captions=captions("x" * 101)),
+        sample("wordy", audio=sound(0.2), captions=captions(WORDY)),
     ]  # fmt: skip
     output = judge(gate, fill(tmp_path / "data", train=rows))
     found = quarantine(output)
@@ -116,9 +126,10 @@ def test_doubtful_rows_are_kept_and_shown_with_a_thumbnail(gate, tmp_path):
         "wordy": ("flag", ["too_long_text"]),
     }
     assert found["twin"]["detail"] == "same as a"
-    assert found["wordy"]["detail"] == "a text has 101 characters, more than 100"
-    assert Image.open(io.BytesIO(found["turned"]["thumbnail"])).size == (16, 20)
-    assert found["wordy"]["thumbnail"] is None
+    assert found["wordy"]["detail"] == "a text has 109 characters, more than 100"
+    assert Image.open(io.BytesIO(found["twin"]["thumbnail"])).format == "JPEG"
+    # What was merely repaired is sound, and a sound has no picture.
+    assert (found["turned"]["thumbnail"], found["wordy"]["thumbnail"]) == (None, None)
     accepted = pq.read_table(output / "accepted.parquet").to_pylist()
     assert [row["verdict"] for row in accepted[:4]] == ["ok", "repaired", "flag", "flag"]
 
@@ -133,7 +144,7 @@ def test_rows_refused_at_import_join_the_quarantine(gate, tmp_path):
     refused = [{"id": "gone", "problems": ["missing_file"], "detail": "no x.png", "split": "train"}]
     pq.write_table(pa.Table.from_pylist(refused), root / "refused.parquet")
     output = judge(gate, root)
-    assert quarantine(output)["gone"] == {**refused[0], "verdict": "reject", "thumbnail": None}
+    assert quarantine(output)["gone"] == {**refused[0], "verdict": "reject", "sha256": None, "thumbnail": None}
     summary = read_json(output / "summary.json")
     assert (summary["rows"], summary["accepted"], summary["refused_at_import"]) == (7, 6, 1)
     assert summary["problems"]["missing_file"]["rows"] == 1
@@ -170,3 +181,41 @@ def test_a_flipped_byte_is_refused_by_name_before_anything_is_read(gate, tmp_pat
     shard.write_bytes(content)
     with pytest.raises(ValueError, match=r"validation/part-00000\.parquet"):
         judge(gate, root)
+
+
+def test_a_released_row_is_used_and_flagged_and_a_dropped_one_is_not(gate, tmp_path):
+    rows = [sample("small", image=image(width=15), captions=captions("a small thing")), sample("fine"),
+            sample("broken", image=b"x", captions=captions("a broken thing")),
+            sample("changed", audio=sound(0.02), captions=captions("another thing"))]  # fmt: skip
+    root = fill(tmp_path / "data", train=rows)
+    rules = tmp_path / "validation"
+    rules.mkdir()
+    shutil.copy(ROOT / "validation" / "suite.json", rules)
+    hashes = {row["id"]: row["sha256"] for row in rows} | {"changed": "another"}
+    choices = {"small": "release", "fine": "drop", "broken": "release", "changed": "release"}
+    decide(rules / "decisions.jsonl", [Decision(id, choices[id], hashes[id], "") for id in choices])
+    output = judge(gate, root, rules=rules)
+    assert {id: (row["verdict"], row["problems"]) for id, row in quarantine(output).items()} == {
+        "small": ("flag", ["too_small", "released_by_person"]),
+        "fine": ("reject", ["dropped_by_person"]),
+        # Nothing can be made of what cannot be decoded, and a decision on other content is none.
+        "broken": ("reject", ["undecodable_image"]),
+        "changed": ("reject", ["too_short"]),
+    }
+    accepted = {row["id"]: row["verdict"] for row in pq.read_table(output / "accepted.parquet").to_pylist()}
+    assert accepted["small"] == "flag"
+    assert not {"fine", "broken", "changed"} & set(accepted)
+
+
+def test_probing_again_takes_what_the_cache_holds(gate, tmp_path, monkeypatch):
+    root = fill(tmp_path / "data")
+    for name in ("first", "second"):
+        (tmp_path / name).mkdir()
+        gate.validate(
+            root, ROOT / "validation", tmp_path / name, tmp_path / "logs", LIMITS, ALL, cache=tmp_path / "cache",
+            processes=1,
+        )  # fmt: skip
+        entries = sorted((tmp_path / "cache" / "probe_shard").iterdir())
+        assert len(entries) == 3
+        monkeypatch.setattr("mmcore.quality.probe._probe_rows", None)
+    assert hash_folder(tmp_path / "first") == hash_folder(tmp_path / "second")

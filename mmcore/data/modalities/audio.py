@@ -112,7 +112,10 @@ def _read_chunks(data: bytes) -> tuple[int, int, int, int, bytes]:
         elif name == b"data":
             if len(header) < 16:
                 raise ValueError("the audio cannot be decoded: its WAV header is broken")
-            code, channels, rate, _, _, bits = struct.unpack_from("<HHIIHH", header)
+            code, channels, rate, _, block, bits = struct.unpack_from("<HHIIHH", header)
+            if block != channels * (bits // 8):
+                raise ValueError(f"the audio cannot be decoded: its WAV header states blocks of {block} bytes for "
+                                 f"{channels} channels of {bits} bits")  # fmt: skip
             if code == _EXTENSIBLE and len(header) >= 26:
                 code = struct.unpack_from("<H", header, 24)[0]
             return code, channels, rate, bits, body

@@ -24,6 +24,8 @@ DESCRIBED_SIDE = 64
 MAX_SCANS = 100
 # A PNG may consist of empty chunks; encoders write one for every 8 KiB or more.
 MAX_CHUNKS = 20_000
+# Colour profiles and notes of cameras are smaller.
+MAX_CHUNK_BYTES = 8 << 20
 
 _ORIENTATION = 0x0112
 _EXIF = b"Exif\0\0"
@@ -124,8 +126,8 @@ def open_picture(data: bytes, what: str) -> Image.Image:
         raise ValueError(f"the {what} is empty (0 bytes)")
     if data[:2] == b"\xff\xd8" and _has_many_scans(data):
         raise ValueError(f"the {what} is a JPEG of more than {MAX_SCANS} scans")
-    if data[:4] == b"\x89PNG" and _has_many_chunks(data):
-        raise ValueError(f"the {what} is a PNG of more than {MAX_CHUNKS} chunks")
+    if data[:4] == b"\x89PNG" and (overload := _overload(data)):
+        raise ValueError(f"the {what} is a PNG {overload}")
     try:
         return Image.open(io.BytesIO(data), formats=FORMATS)
     except Exception as error:
@@ -193,13 +195,17 @@ def _has_many_scans(data: bytes) -> bool:
     return _PROGRESSIVE in data and data.count(_START_OF_SCAN) > MAX_SCANS
 
 
-def _has_many_chunks(data: bytes) -> bool:
+def _overload(data: bytes) -> str:
+    """What a PNG holds too much of: chunks, or bytes in one that is no part of the picture; empty if nothing."""
     place = 8
     for _ in range(MAX_CHUNKS):
         if place + 8 > len(data):
-            return False
-        place += 12 + int.from_bytes(data[place : place + 4], "big")
-    return True
+            return ""
+        size = int.from_bytes(data[place : place + 4], "big")
+        if size > MAX_CHUNK_BYTES and data[place + 4 : place + 8] not in (b"IDAT", b"fdAT"):
+            return f"with {size} bytes beside its picture"
+        place += 12 + size
+    return f"of more than {MAX_CHUNKS} chunks"
 
 
 def _moves(picture: Image.Image) -> bool:

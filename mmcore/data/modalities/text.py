@@ -33,7 +33,7 @@ class Modality:
 
 def train_tokenizer(texts: Iterable[str], *, vocabulary: int, lowercase: bool) -> Tokenizer:
     """A byte-level BPE of at most `vocabulary` entries: any text round-trips in its composed form, NFC
-    (and in lower case, if `lowercase`): what a model writes has the punctuation and the widths of the script that it learned.
+    (and in lower case, if `lowercase`): what a model writes has the punctuation and widths of the script it learned.
 
     Ids: [PAD] 0, [BOS] 1, [EOS] 2, [MASK] 3, [UNK] 4. Encoding adds [BOS] and [EOS]; frequent words are one token.
     """

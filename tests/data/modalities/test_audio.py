@@ -78,6 +78,13 @@ def test_what_cannot_be_read_says_why(data: bytes, message: str) -> None:
         AUDIO.decode(data, UNLIMITED)
 
 
+def test_blocks_that_do_not_fit_the_channels_are_refused() -> None:
+    data = bytearray(wav(bytes(200)))
+    data[32:34] = struct.pack("<H", 3)
+    with pytest.raises(ValueError, match="blocks of 3 bytes for 1 channels of 16 bits"):
+        AUDIO.decode(bytes(data), UNLIMITED)
+
+
 def test_too_long_is_refused() -> None:
     with pytest.raises(ValueError, match=r"lasts 1.0 seconds, more than 0.5"):
         AUDIO.decode(wav(bytes(16000)), Limits(1, 0.5, 1))

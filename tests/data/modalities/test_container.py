@@ -206,3 +206,19 @@ def test_looking_for_packets_ends_after_some_seconds(monkeypatch: pytest.MonkeyP
     for modality, data in ((Video(), film()), (Audio(), sound("flac", "flac"))):
         with pytest.raises(ValueError, match="is broken: looking for its packets takes too long"):
             modality.decode(data, UNLIMITED)
+
+
+def test_flac_with_a_garbled_middle_is_refused() -> None:
+    file, noise = io.BytesIO(), np.random.default_rng(0)
+    with av.open(file, "w", format="flac") as container:
+        stream = container.add_stream("flac", rate=8000, layout="mono")
+        frame = av.AudioFrame.from_ndarray(noise.integers(-999, 999, (1, 24000)).astype(np.int16), "s16", "mono")
+        frame.sample_rate = 8000
+        for packet in (*stream.encode(frame), *stream.encode(None)):
+            container.mux(packet)
+    data = bytearray(file.getvalue())
+    assert Audio().decode(bytes(data), UNLIMITED).seconds == 3.0
+    middle = len(data) // 2
+    data[middle : middle + 2000] = noise.bytes(2000)
+    with pytest.raises(ValueError, match="damaged"):
+        Audio().decode(bytes(data), UNLIMITED)

@@ -1,0 +1,100 @@
+from dataclasses import replace
+from pathlib import Path
+
+import numpy as np
+import pytest
+import torch
+
+from mmcore.data.corpus import Corpus
+from mmcore.quality.consistency import Pairs, embed_pairs, load_model, misfits
+from tests import tiny
+from tests.quality.conftest import Chain
+
+
+def around(*degrees: float) -> np.ndarray:
+    """Points on the unit circle, float32 [N, 2]."""
+    turns = np.radians(degrees)
+    return np.stack([np.cos(turns), np.sin(turns)], axis=1).astype(np.float32)
+
+
+def pairs(
+    media: np.ndarray, texts: np.ndarray, *, langs: list[str] | None = None, keys: list[str] | None = None
+) -> Pairs:
+    names = [f"row{k}" for k in range(len(media))]
+    words = [f"text{k}" for k in range(len(texts))]
+    owner = np.arange(len(texts)) % len(media)
+    return Pairs(names, keys or names, media, texts, owner, words, langs or ["en"] * len(texts))
+
+
+def test_a_swapped_pair_of_captions_stands_out():
+    media = around(0, 60, 120, 180, 240, 300)
+    texts = media.copy()
+    texts[[2, 4]] = texts[[4, 2]]
+    found = misfits(pairs(media, texts))
+    assert set(np.argsort(-found)[:2]) == {2, 4}
+    assert found[[2, 4]].min() > 1 > found[[0, 1, 3, 5]].max()
+
+
+def test_a_caption_that_fits_every_picture_alike_is_punished_less_than_one_of_another_picture():
+    media = around(0, 60, 120, 180, 240, 300)
+    three = np.concatenate([media, np.zeros((6, 1), np.float32)], axis=1)
+    texts = three.copy()
+    texts[0] = (0, 0, 1)
+    texts[3] = three[1]
+    found = misfits(pairs(three, texts))
+    assert found.argmax() == 3
+    assert found[0] < found[3] - 1
+
+
+def test_the_mean_of_all_misfits_is_near_zero_and_a_single_pair_has_none():
+    rng = np.random.default_rng(0)
+    vectors = rng.normal(size=(50, 8)).astype(np.float32)
+    vectors /= np.linalg.norm(vectors, axis=1, keepdims=True)
+    one = misfits(pairs(vectors[:1], vectors[:1]))
+    assert one.tolist() == [0.0]
+    noise = misfits(pairs(vectors, np.roll(vectors, 1, axis=0)))
+    assert abs(noise.mean()) < 0.5
+
+
+def test_captions_are_compared_with_those_of_their_own_language():
+    media = around(0, 90, 180, 270)
+    english, chinese = media, around(40, 130, 220, 310)
+    both = pairs(media, np.concatenate([english, chinese]), langs=["en"] * 4 + ["zh"] * 4)
+    alone = misfits(pairs(media, chinese, langs=["zh"] * 4))
+    np.testing.assert_allclose(misfits(both)[4:], alone)
+
+
+def test_rows_of_one_positive_key_are_no_strangers():
+    media = around(0, 0, 90, 180)
+    texts = media.copy()
+    apart, alike = (misfits(pairs(media, texts, keys=keys)) for keys in (None, ["a", "a", "b", "c"]))
+    assert alike[0] < apart[0]
+
+
+def test_every_caption_of_a_prepared_split_is_embedded_with_its_picture(chain: Chain):
+    model = load_model(chain.root / "tasks" / "retrieval", torch.device("cpu"))
+    corpus = Corpus(chain.root / "prepared", "test")
+    found = embed_pairs(corpus, model, "image")
+    assert found.ids == [corpus.ids[place] for place in corpus.with_("image", "captions")]
+    assert found.owner.tolist() == [k for k in range(len(found.ids)) for _ in range(2)]
+    assert found.media_NE.shape == (len(found.ids), 8)
+    np.testing.assert_allclose(np.linalg.norm(found.texts_PE, axis=1), 1, rtol=1e-5)
+    np.testing.assert_array_equal(misfits(found), misfits(embed_pairs(corpus, model, "image")))
+
+
+def test_clips_are_compared_as_pictures_are(chain: Chain):
+    model = load_model(chain.root / "tasks" / "retrieval", torch.device("cpu"))
+    corpus = Corpus(chain.root / "prepared", "test")
+    assert len(embed_pairs(corpus, model, "video").ids) == len(corpus.with_("video", "captions"))
+
+
+def test_a_model_of_another_size_is_refused(chain: Chain):
+    model = tiny.model()
+    model.processor = replace(model.processor, prepare=replace(model.processor.prepare, image_size=32))
+    with pytest.raises(ValueError, match="prepared with image_size 16, the model reads 32"):
+        embed_pairs(Corpus(chain.root / "prepared", "test"), model, "image")
+
+
+def test_without_a_model_the_way_to_one_is_named(tmp_path: Path):
+    with pytest.raises(FileNotFoundError, match="mmcore run"):
+        load_model(tmp_path, torch.device("cpu"))
