@@ -14,7 +14,7 @@ test: $(VENV)/ready-dev
 	$(BIN)/pytest
 
 test-fast: $(VENV)/ready-dev
-	$(BIN)/pytest -m "not chain and not bento and not gx and not evidently and not prefect"
+	$(BIN)/pytest -m "not chain and not bento and not gx and not evidently and not prefect and not ray and not s3"
 
 check: $(VENV)/ready-dev
 	$(BIN)/ruff check .

@@ -24,9 +24,9 @@ class Corpus:
 
     `rows[i]` is a dict of everything but the media; `image(i)`, `video(i)` and `audio(i)` are arrays, or null where
     the sample has none: views into mapped files, or, where `prepare` left the media in the shards, decoded from the
-    store `data` at every call. Both are equal bit by bit.
+    store `data` (null: the one beside the artifacts) at every call. Both are equal bit by bit.
 
-    ValueError if the media are in shards and `data` is not given or holds other ones.
+    ValueError if the media are in shards and `data` holds other ones.
     """
 
     def __init__(self, prepared: Path, split: str, *, data: Path | None = None) -> None:
@@ -149,8 +149,7 @@ def _joined(folders: Sequence[Path], sizes: Sequence[int], file: str, width: int
 
 def _shards(prepared: Path, data: Path | None, parts: Sequence[str], known: dict[str, str]) -> list[Path]:
     """The shards in which the media of `parts` lie; places found in one shard mean nothing in another."""
-    if data is None:
-        raise ValueError(f"the media of {prepared} are in the shards of the data set; say where it is (data=)")
+    data = data or prepared.resolve().parents[1] / "data"
     there = {shard.path: shard.sha256 for shard in read_manifest(data).shards}
     names = [f"{part}.parquet" for part in parts]
     for name in names:

@@ -12,13 +12,10 @@ from dataclasses import replace
 from pathlib import Path
 from typing import Any
 
+import ray
+
 from mmcore.data.engine import Function, ShardWork, new_entry
 from mmcore.data.store import check_shard
-
-# Ray reads it when it is imported.
-os.environ.setdefault("RAY_USAGE_STATS_ENABLED", "0")
-
-import ray
 
 # Two tasks for each core keep the cluster busy without a whole data set waiting in its memory.
 TASKS_PER_CORE = 2

@@ -117,7 +117,7 @@ def test_batches_are_the_same_bit_by_bit_and_at_any_place_of_the_order(
 
 
 def test_media_in_shards_need_the_very_shards(world: Path, streamed: Path, tmp_path: Path) -> None:
-    with pytest.raises(ValueError, match="are in the shards of the data set; say where it is"):
+    with pytest.raises(FileNotFoundError, match="data holds no data set"):
         Corpus(streamed, "train")
     other = tmp_path / "data"
     store.write_shards(other, "train", rows_of(world)["train"][:3])
