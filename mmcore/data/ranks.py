@@ -59,7 +59,7 @@ def share(count: int, of: int | None = None) -> slice:
 
 def gathered(rows: Tensor, count: int) -> Tensor:
     """The `count` rows of which every rank has its share; a gradient finds its way back to where a row came from."""
-    return rows if size() == 1 else _Gather.apply(rows, count)
+    return rows if size() == 1 else _Gather.apply(rows, count)  # type: ignore[no-untyped-call]
 
 
 def mean_count(count: Tensor) -> Tensor:

@@ -13,7 +13,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import torch
-import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcore.models.layers import Block, CrossAttention, FeedForward
@@ -103,9 +102,7 @@ class Concat(Fusion):
     def forward(self, tokens: Tokens) -> Fused:
         vectors_BMD, present_BM = self.pool(tokens)
         whole = self.absent.expand(len(vectors_BMD), -1, -1).to(vectors_BMD.dtype).clone()
-        whole[:, self.chosen(tokens)] = torch.where(
-            present_BM[..., None], vectors_BMD, whole[:, self.chosen(tokens)]
-        )
+        whole[:, self.chosen(tokens)] = torch.where(present_BM[..., None], vectors_BMD, whole[:, self.chosen(tokens)])
         return _one(tokens, self.join(whole.flatten(1)), _equal(present_BM))
 
 
@@ -267,7 +264,8 @@ class Transformer(Fusion):
         mask_BT = torch.cat([mask for _, mask in tokens.values()], 1)
         for block in self.blocks:
             stream_BTD = block(stream_BTD, mask_BT)
-        parts = zip(tokens, stream_BTD.split(lengths, 1), mask_BT.split(lengths, 1), strict=True)
+        streams, masks = torch.split(stream_BTD, lengths, 1), torch.split(mask_BT, lengths, 1)
+        parts = zip(tokens, streams, masks, strict=True)
         return _side_by_side({name: (part, mask) for name, part, mask in parts}, self.pool)
 
 

@@ -8,14 +8,14 @@ import torch
 from safetensors.torch import load_file
 
 from mmcore.data import ranks
-from tests.training.two_ranks import train
+from tests.data.two_ranks import train
 
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory):
     """The same training by two ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tests.training.two_ranks"]
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tests.data.two_ranks"]
     environment = os.environ | {"OMP_NUM_THREADS": "1"}
     subprocess.run([sys.executable, *words, str(folder)], check=True, env=environment, timeout=120)
     return folder
