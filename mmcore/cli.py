@@ -88,7 +88,9 @@ def _debug(arguments: argparse.Namespace) -> int:
 def _stage(arguments: argparse.Namespace) -> None:
     from mmcore import stages
 
-    if arguments.tasks:
+    if arguments.rank:
+        stages.rank(_here().root, arguments.name, Path(arguments.rank))
+    elif arguments.tasks:
         stages.score(_here().root, Path(arguments.tasks), Path(arguments.output))
     else:
         stages.run(_here().root, arguments.name)
@@ -225,6 +227,7 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("name")
     stage.add_argument("--tasks", help="evaluate these models instead of artifacts/tasks")
     stage.add_argument("--output", help="where their scores go")
+    stage.add_argument("--rank", metavar="OUTPUT", help=argparse.SUPPRESS)
 
     _command(commands, "plan", _plan, "what a run would do, why, and for how long")
     check = _command(commands, "check", _check, "whether settings, data and machine are fit for a run")

@@ -12,6 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
+from mmcore.data import ranks
 from mmcore.data.batches import Batch, Batches, Rows
 from mmcore.data.modalities.text import MASK, SPECIALS
 from mmcore.models.losses import contrastive_loss, next_token_loss, token_loss
@@ -91,9 +92,11 @@ class MaskedLanguage:
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
         ids_BT, mask_BT = batch.inputs["text"]
-        fate_BT = torch.rand(ids_BT.shape, device=ids_BT.device)
+        # Drawn for the whole batch, so that it does not depend on how many ranks share it.
+        share, whole = ranks.share(len(batch)), (len(batch), ids_BT.shape[1])
+        fate_BT = torch.rand(whole, device=ids_BT.device)[share]
         hidden_BT = (fate_BT < self.share) & mask_BT & (ids_BT >= len(SPECIALS))
-        others_BT = torch.randint(len(SPECIALS), model.processor.vocabulary, ids_BT.shape, device=ids_BT.device)
+        others_BT = torch.randint(len(SPECIALS), model.processor.vocabulary, whole, device=ids_BT.device)[share]
         seen_BT = torch.where(hidden_BT & (fate_BT < 0.8 * self.share), MASK, ids_BT)
         seen_BT = torch.where(hidden_BT & (fate_BT >= 0.9 * self.share), others_BT, seen_BT)
         tokens_BTD, _ = model.encode("text", seen_BT, mask_BT)

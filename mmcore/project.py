@@ -10,7 +10,7 @@ from pathlib import Path
 
 import psutil
 
-from mmcore import __version__, remotes
+from mmcore import __version__, hardware, remotes
 from mmcore.data import digitworld
 from mmcore.ledger import Ledger, check_git
 from mmcore.settings import Settings
@@ -106,5 +106,5 @@ def machine(settings: Settings) -> Machine:
             device, _, memory = answer[0].partition(", ")
     precision = settings.train.precision
     if precision == "auto":
-        precision = "bf16" if "CPU" not in device else "fp32"
+        precision = "bf16" if "CPU" not in device or hardware.cpu_has_bf16() else "fp32"
     return Machine(device, memory, settings.train.threads, precision)

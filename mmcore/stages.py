@@ -23,6 +23,7 @@ import psutil
 from mmcore import fingerprint, params
 from mmcore.models.card import card
 from mmcore.settings import Settings
+from mmcore.training.launch import OWNER, launch, spread
 from mmcore.workspace import Workspace, hash_file, read_json, read_yaml, run_lock, write_bytes, write_folder, write_json
 
 SHELLS = ("sh", "dash", "bash", "zsh")
@@ -86,6 +87,8 @@ def _prepare(call: Call) -> None:
 
 
 def _pretrain(call: Call) -> None:
+    if spread(call.settings.train):
+        return launch(["stage", "pretrain", "--rank", str(call.output)], call.settings.train)
     from mmcore.training.pretrain import pretrain
 
     pretrain(
@@ -94,6 +97,8 @@ def _pretrain(call: Call) -> None:
 
 
 def _finetune(call: Call) -> None:
+    if spread(call.settings.train):
+        return launch(["stage", f"finetune@{call.item}", "--rank", str(call.output)], call.settings.train)
     from mmcore.training.finetune import finetune
 
     finetune(
@@ -195,12 +200,9 @@ def run(root: Path, name: str) -> None:
         if name != "code":
             (logs / "progress.jsonl").unlink(missing_ok=True)
         try:
-            settings = params.load(workspace.params)
-            for plugin in settings.plugins:
-                __import__(plugin)
+            settings = _settings(workspace)
             lineage = {} if name == "code" else _lineage(workspace, name, item)
-            key = hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest()[:16]
-            checkpoints = workspace.state / "checkpoints" / name / key
+            checkpoints = _checkpoints(workspace, name, lineage)
             with write_folder(stage.output(workspace, item)) as output, _only_listed_code(workspace, name):
                 stage.run(Call(output, workspace, settings, item, logs, checkpoints))
                 if lineage:
@@ -215,6 +217,16 @@ def run(root: Path, name: str) -> None:
             traceback.print_exc()
             raise
         write_json(logs / "status.json", {"state": "done", "reason": "", "error": ""})
+
+
+def rank(root: Path, name: str, output: Path) -> None:
+    """Take part in a training stage that another process runs and has spread over ranks; it looks after the rest."""
+    stage, item = _find(name)
+    workspace = Workspace(root)
+    _end_with_owner()
+    settings = _settings(workspace)
+    checkpoints = _checkpoints(workspace, name, _lineage(workspace, name, item))
+    stage.run(Call(output, workspace, settings, item, workspace.logs(name), checkpoints))
 
 
 def score(root: Path, tasks: Path, output: Path) -> None:
@@ -252,6 +264,19 @@ def _only_listed_code(workspace: Workspace, name: str) -> Iterator[None]:
     assert not missing, f"the code fingerprint of {name} lacks {', '.join(sorted(missing))}; add them to STAGES"
 
 
+def _settings(workspace: Workspace) -> Settings:
+    settings = params.load(workspace.params)
+    for plugin in settings.plugins:
+        __import__(plugin)
+    return settings
+
+
+def _checkpoints(workspace: Workspace, name: str, lineage: dict[str, Any]) -> Path:
+    """Where a stage's checkpoints lie: another lineage is another training."""
+    key = hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest()[:16]
+    return workspace.state / "checkpoints" / name / key
+
+
 def _find(name: str) -> tuple[Stage, str]:
     base, _, item = name.partition("@")
     if base not in STAGES or bool(item) != (base == "finetune"):
@@ -286,25 +311,34 @@ def _lineage(workspace: Workspace, name: str, item: str) -> dict[str, Any]:
 
 
 def _end_with_owner() -> None:
-    """End when the process that runs the stage for DVC ends: a killed run must leave no training behind.
+    """End when the process that runs the stage for DVC ends: a killed run must leave no training behind. A rank ends
+    its torchrun when the stage that it belongs to has ended.
 
     DVC puts a shell between them that outlives it, so the kernel's death signal would come from the wrong process.
     """
-    if not os.environ.get("DVC_STAGE"):
+    stage = os.environ.get(OWNER)
+    if stage:
+        owner, ends = _process(int(stage)), os.getppid()
+    elif os.environ.get("DVC_STAGE"):
+        owner, ends = psutil.Process().parent(), os.getpid()
+        while owner is not None and owner.name() in SHELLS:
+            owner = owner.parent()
+    else:
         return  # a person called the stage
-    owner = psutil.Process().parent()
-    while owner is not None and owner.name() in SHELLS:
-        owner = owner.parent()
     if owner is None or owner.pid == 1:
         raise SystemExit("the run that started this stage has ended")
-    threading.Thread(target=_watch, args=(owner,), daemon=True).start()
+    threading.Thread(target=_watch, args=(owner, ends), daemon=True).start()
 
 
-def _watch(owner: psutil.Process) -> None:
+def _process(number: int) -> psutil.Process | None:
+    return psutil.Process(number) if psutil.pid_exists(number) else None
+
+
+def _watch(owner: psutil.Process, ends: int) -> None:
     with contextlib.suppress(psutil.NoSuchProcess):
         while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
             time.sleep(0.25)
-    os.kill(os.getpid(), signal.SIGTERM)
+    os.kill(ends, signal.SIGTERM)
 
 
 @contextlib.contextmanager

@@ -14,6 +14,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
+from mmcore.data import ranks
 from mmcore.settings import AugmentSettings
 
 MEDIA = ("image", "audio", "video")
@@ -46,7 +47,8 @@ class Rows(Protocol):
 class Batch:
     """Inputs by name, `(values, mask)`: media [B, ...] with presence [B], texts ids [B, T] with their mask [B, T].
 
-    `same_BB[i, j]`: row i's text (or key) also fits row j, so the two are never negatives of each other.
+    `same_BB[i, j]`: row i's text (or key) also fits row j, so the two are never negatives of each other. Where several
+    ranks train together, the inputs are this rank's share of the batch; `ids` and `same_BB` are those of all of it.
     """
 
     ids: list[str]
@@ -67,11 +69,8 @@ class Batch:
 
     def present(self, *names: str) -> Tensor:
         """Which rows [B] have all of these inputs."""
-        found = torch.ones(len(self), dtype=torch.bool, device=self.same_BB.device)
-        for name in names:
-            mask = self.inputs[name][1]
-            found = found & (mask if mask.ndim == 1 else mask.any(1))
-        return found
+        masks = [self.inputs[name][1] for name in names]
+        return torch.stack([mask if mask.ndim == 1 else mask.any(1) for mask in masks]).all(0)
 
 
 class Texts:
@@ -182,19 +181,24 @@ class Batches:
         epoch, position = divmod(number, self.per_epoch)
         order = self._order(epoch if self.shuffle else 0)
         chosen = [self.indices[i] for i in order[position * self.batch_size : (position + 1) * self.batch_size]]
+        # What is drawn is drawn for the whole batch, so that it does not depend on how many ranks share it.
         random = np.random.default_rng((self.seed, 1, number))
-        inputs = {name: self._media(name, chosen) for name in self.media}
+        share = ranks.share(len(chosen)) if self.shuffle else slice(None)
+        inputs = {name: self._media(name, chosen[share]) for name in self.media}
         if self.shuffle:
-            inputs = {name: (augmented(v, self.augment, random), m) for name, (v, m) in inputs.items()}
+            for name, (values, mask) in inputs.items():
+                shifts, mirrored = variations(self.augment, random, len(chosen))
+                inputs[name] = augmented(values, shifts[share], mirrored[share]), mask
         picked: list[int] = []
         if self.texts is not None:
             numbers = [self.choices[index] for index in chosen]
             draws = random.random(len(chosen)) if self.shuffle else np.zeros(len(chosen))
             picked = [own[int(draw * len(own))] for own, draw in zip(numbers, draws, strict=True)]
-            inputs["text"] = self.tokens.pad([self.texts.encoded[i] for i in picked])
+            inputs["text"] = self._padded([self.texts.encoded[i] for i in picked], share)
         if self.transcripts is not None:
             own = [self.transcripts.numbers[index][:1] for index in chosen]
-            inputs["transcript"] = self.tokens.pad([self.transcripts.encoded[i[0]] if i else () for i in own])
+            encoded = [self.transcripts.encoded[i[0]] if i else () for i in own]
+            inputs["transcript"] = self._padded(encoded, share)
         return Batch([str(self.corpus.ids[i]) for i in chosen], inputs, self._same(chosen, picked))
 
     def _permutation(self, epoch: int) -> np.ndarray[Any, Any]:
@@ -206,6 +210,10 @@ class Batches:
         arrays = np.stack([getattr(self.corpus, name)(index) for index in chosen])
         return torch.from_numpy(arrays), torch.ones(len(chosen), dtype=torch.bool)
 
+    def _padded(self, rows: list[tuple[int, ...]], share: slice) -> tuple[Tensor, Tensor]:
+        ids, mask = self.tokens.pad(rows)
+        return ids[share], mask[share]
+
     def _same(self, chosen: list[int], picked: list[int]) -> Tensor:
         keys = [self.corpus.rows[i].get("positives") or f"\0{self.corpus.ids[i]}" for i in chosen]
         _, codes = np.unique(np.array(keys), return_inverse=True)
@@ -216,14 +224,19 @@ class Batches:
         return torch.from_numpy(same)
 
 
-def augmented(pixels: Tensor, augment: AugmentSettings, random: np.random.Generator) -> Tensor:
-    """uint8 [B, (F,) S, S, 3] with every sample moved by up to `shift` pixels (edges repeated) and perhaps mirrored.
+Variations = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]
 
-    All frames of a clip move together.
-    """
-    batch, side = pixels.shape[0], pixels.shape[-2]
+
+def variations(augment: AugmentSettings, random: np.random.Generator, batch: int) -> Variations:
+    """How each of `batch` samples is to vary: by how many pixels it moves [B, 2], and whether it is mirrored [B]."""
     shifts = random.integers(-augment.shift, augment.shift + 1, size=(batch, 2))
-    mirrored = random.random(batch) < 0.5 if augment.flip else np.zeros(batch, dtype=bool)
+    return shifts, random.random(batch) < 0.5 if augment.flip else np.zeros(batch, dtype=bool)
+
+
+def augmented(pixels: Tensor, shifts: np.ndarray[Any, Any], mirrored: np.ndarray[Any, Any]) -> Tensor:
+    """uint8 [B, (F,) S, S, 3] with every sample moved (edges repeated) and mirrored as `variations` says; all frames
+    of a clip together."""
+    batch, side = pixels.shape[0], pixels.shape[-2]
     across = np.clip(np.arange(side) + shifts[:, :1], 0, side - 1)
     along = np.clip(np.arange(side) + shifts[:, 1:], 0, side - 1)
     along = np.where(mirrored[:, None], along[:, ::-1], along)

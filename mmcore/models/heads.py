@@ -4,6 +4,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcore.models.layers import widened
+
 
 class Projection(nn.Module):
     """Tokens [B, T, D] and mask [B, T] to one vector [B, E] of length 1 in the shared space.
@@ -26,7 +28,7 @@ class Projection(nn.Module):
         weights_BHT = scores_BTH.softmax(1).transpose(1, 2)
         values_BHTC = self.value(tokens_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
         pooled_BD = (weights_BHT[:, :, None] @ values_BHTC).flatten(1)
-        embedding_BE = F.normalize(self.out(self.norm(pooled_BD)).float(), dim=-1)
+        embedding_BE = F.normalize(widened(self.out(self.norm(pooled_BD))), dim=-1)
         return embedding_BE * mask_BT.any(1, keepdim=True)
 
 

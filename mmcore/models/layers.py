@@ -44,9 +44,8 @@ class SelfAttention(nn.Module):
         if memory is not None:
             key, value = memory.append(key, value)
             causal = False  # a single new token may see everything before it
-        mixed_BHTC = F.scaled_dot_product_attention(
-            query, key, value, _keys_mask(mask_BT), dropout_p=self.dropout if self.training else 0.0, is_causal=causal
-        )
+        dropout = self.dropout if self.training else 0.0
+        mixed_BHTC = attend(query, key, value, mask_BT, causal=causal, dropout=dropout)
         return self.out(mixed_BHTC.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -68,9 +67,7 @@ class CrossAttention(nn.Module):
 
     def forward(self, tokens_BTD: Tensor, memory: tuple[Tensor, Tensor], mask_BS: Tensor | None) -> Tensor:
         query_BHTC = self.query(tokens_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        mixed_BHTC = F.scaled_dot_product_attention(
-            query_BHTC, *memory, _keys_mask(mask_BS), dropout_p=self.dropout if self.training else 0.0
-        )
+        mixed_BHTC = attend(query_BHTC, *memory, mask_BS, dropout=self.dropout if self.training else 0.0)
         return self.out(mixed_BHTC.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
 
@@ -129,10 +126,26 @@ def initialise(module: nn.Module) -> None:
             nn.init.trunc_normal_(part.weight, std=0.02)
 
 
+def widened(tensor: Tensor) -> Tensor:
+    """In float32 at least: what losses and lengths are computed in."""
+    return tensor.to(torch.promote_types(tensor.dtype, torch.float32))
+
+
 def positions(tokens: int, width: int) -> nn.Parameter:
     """Learned position vectors [tokens, width]."""
     return nn.Parameter(torch.randn(tokens, width) * 0.02)
 
 
-def _keys_mask(mask_BS: Tensor | None) -> Tensor | None:
-    return None if mask_BS is None else mask_BS[:, None, None, :]
+def attend(
+    query_BHTC: Tensor, key_BHSC: Tensor, value_BHSC: Tensor, mask_BS: Tensor | None, *, causal: bool = False,
+    dropout: float = 0.0,
+) -> Tensor:  # fmt: skip
+    """softmax(Q K^T / sqrt(C)) V [B, H, T, C] over the keys that `mask` allows (Vaswani et al. 2017)."""
+    mask = None if mask_BS is None else mask_BS[:, None, None, :]
+    kind = query_BHTC.dtype
+    if kind == torch.bfloat16 and query_BHTC.device.type == "cpu":
+        # On a CPU, torch's kernel takes seven times as long backwards in bf16 as in float32.
+        query_BHTC, key_BHSC, value_BHSC = query_BHTC.float(), key_BHSC.float(), value_BHSC.float()
+    return F.scaled_dot_product_attention(
+        query_BHTC, key_BHSC, value_BHSC, mask, dropout_p=dropout, is_causal=causal
+    ).to(kind)

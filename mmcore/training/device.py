@@ -3,13 +3,11 @@
 import ctypes
 import os
 from dataclasses import dataclass
-from pathlib import Path
 
 import torch
 
+from mmcore import hardware
 from mmcore.settings import TrainSettings
-
-DRIVER = Path("/proc/driver/nvidia/version")
 
 
 @dataclass(frozen=True)
@@ -32,9 +30,10 @@ def choose(train: TrainSettings) -> Device:
     if train.precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f"train.precision is '{train.precision}'; choose auto, fp32 or bf16")
     torch.set_num_threads(train.threads)
-    if train.device == "cpu" or (train.device == "auto" and not gpu_visible()):
+    if train.device == "cpu" or (train.device == "auto" and not hardware.gpu_visible()):
         _repeatable()
-        precision = "fp32" if train.precision == "auto" else train.precision
+        native = "bf16" if hardware.cpu_has_bf16() else "fp32"
+        precision = native if train.precision == "auto" else train.precision
         threads = f"{train.threads} thread{'s' * (train.threads > 1)}"
         return Device(torch.device("cpu"), precision, f"CPU, {threads}, {precision}")
     if not torch.cuda.is_available():
@@ -44,20 +43,16 @@ def choose(train: TrainSettings) -> Device:
     _repeatable()
     torch.set_float32_matmul_precision("high")
     precision = "bf16" if train.precision == "auto" else train.precision
-    return Device(torch.device("cuda"), precision, f"{torch.cuda.get_device_name()}, {precision}")
-
-
-def gpu_visible() -> bool:
-    """Whether the machine shows an NVIDIA GPU to this process, usable by torch or not."""
-    hidden = os.environ.get("CUDA_VISIBLE_DEVICES")
-    return DRIVER.exists() and any(Path("/dev").glob("nvidia[0-9]*")) and hidden not in ("", "-1")
+    number = int(os.environ.get("LOCAL_RANK", 0))
+    torch.cuda.set_device(number)
+    return Device(torch.device("cuda", number), precision, f"{torch.cuda.get_device_name()}, {precision}")
 
 
 def _why_not() -> str:
-    driver = DRIVER.read_text().splitlines()[0].strip() if DRIVER.exists() else "no NVIDIA driver"
-    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
-    if not DRIVER.exists():
+    if not hardware.NVIDIA_DRIVER.exists():
         return "train.device is 'cuda', but this machine shows no NVIDIA GPU; set train.device to cpu or auto"
+    driver = hardware.NVIDIA_DRIVER.read_text().splitlines()[0].strip()
+    built = f"built for CUDA {torch.version.cuda}" if torch.version.cuda else "built without CUDA"
     return (
         f"an NVIDIA GPU is visible but torch {torch.__version__} ({built}) cannot use it ({driver}); install a torch "
         "that was built for this driver's CUDA (https://pytorch.org/get-started/locally), or set train.device to cpu"

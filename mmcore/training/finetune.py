@@ -5,6 +5,7 @@ from pathlib import Path
 
 import torch
 
+from mmcore.data import ranks
 from mmcore.data.corpus import Corpus
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
@@ -32,6 +33,7 @@ def finetune(
                 f"task '{task}': no row of the {split} split has {' and '.join(learner.needs)}; remove it from tasks"
             )
     device = choose(settings.train)
+    ranks.begin(device.torch)
     torch.manual_seed(settings.seed)
     if own.init == "pretrained":
         model = MultimodalModel.load(pretrained)
@@ -43,9 +45,11 @@ def finetune(
         model, learner, train, validation, optim=own.optim, augment=own.augment, device=device, seed=settings.seed,
         checkpoints=checkpoints, logs=logs, phase=f"finetune {task}",
     )  # fmt: skip
-    model.save(output)
-    write_training(output, result, [])
-    checkpoint.remove(checkpoints)
+    if ranks.rank() == 0:
+        model.save(output)
+        write_training(output, result, [])
+        checkpoint.remove(checkpoints)
+    ranks.end()
 
 
 def write_training(output: Path, result: FitResult, notes: list[str]) -> None:

@@ -18,14 +18,16 @@ from typing import Any, Protocol
 import torch
 from torch import Tensor
 
+from mmcore.data import ranks
 from mmcore.data.batches import Rows
+from mmcore.models.layers import widened
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.settings import AugmentSettings, OptimSettings
 from mmcore.training import checkpoint as checkpoints_of
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.device import Device
-from mmcore.training.optim import Average, learning_rate, optimiser
+from mmcore.training.optim import AdamW, Average, Weights, clip, learning_rate
 from mmcore.workspace import Progress
 
 LOG_EVERY = 10
@@ -94,27 +96,24 @@ def fit(
     phase: what the progress reports call this training.
     Three losses in a row that are no number raise ValueError with the ids of the samples.
     """
-    torch.manual_seed(seed)
     model.to(device.torch)
     source = learner.batches(train, model.processor, batch_size=optim.batch_size, seed=seed, augment=augment)
-    state = _State(model, learner, optim, device)
+    state = _State(model, learner, optim, device, seed)
     state.resume(checkpoints)
-    curves = Curves(logs / "curves.csv", learner.terms, fresh=state.step == 0)
-    progress = Progress(phase, total=optim.steps, unit="steps")
-    progress.advance(state.step)
+    log = Log(logs / "curves.csv", learner.terms, phase, optim.steps, done=state.step)
     with _stop_requests() as stop:
         while state.step < optim.steps and not state.out_of_time():
-            values = state.take(source.at(state.step))
-            progress.advance(1, values)
+            values = state.take(source.at(state.step), stop)
+            log.advance(values)
             last = state.step == optim.steps or state.out_of_time()
             if state.step % LOG_EVERY == 0 or last:
-                curves.append(state.row())
+                log.append(state.row())
             if state.step % optim.validate_every == 0 or last:
-                curves.append({"step": state.step, "validation": state.validate(validation)})
-                checkpoints_of.save(checkpoints, state.checkpoint())
-            elif stop.is_set():
-                checkpoints_of.save(checkpoints, state.checkpoint())
-            if stop.is_set() and not last:
+                log.append({"step": state.step, "validation": state.validate(validation)})
+                state.save(checkpoints)
+            elif state.stopping:
+                state.save(checkpoints)
+            if state.stopping and not last:
                 raise Interrupted(f"{phase} was stopped after step {state.step} of {optim.steps}; it can go on")
     return state.finish()
 
@@ -122,44 +121,49 @@ def fit(
 class _State:
     """Everything that changes while training, and how it is saved."""
 
-    def __init__(self, model: MultimodalModel, learner: Learner, optim: OptimSettings, device: Device) -> None:
-        self.model, self.learner, self.optim, self.device = model, learner, optim, device
-        self.optimiser = optimiser(model, optim)
-        self.average = Average(model, optim.ema) if optim.ema is not None else None
-        self.names = {id(parameter): name for name, parameter in model.named_parameters()}
+    def __init__(
+        self, model: MultimodalModel, learner: Learner, optim: OptimSettings, device: Device, seed: int
+    ) -> None:
+        self.model, self.learner, self.optim, self.device, self.seed = model, learner, optim, device, seed
+        self.weights = Weights(model, device.precision)
+        self.optimiser = AdamW(self.weights, optim)
+        self.average = Average(self.weights.state(), optim.ema) if optim.ema is not None else None
         self.step = self.skipped = self.samples = 0
         self.seconds = self._logged_seconds = 0.0
         self.failing: list[str] = []
         self.failures = 0
+        self.stopping = False
         self.best: dict[str, Tensor] = {}
         self.best_step, self.best_validation = 0, dict[str, float]()
-        self._losses: dict[str, list[Tensor]] = {}
+        self._losses: dict[str, list[float]] = {}
         self._rate = self._norm = 0.0
 
     def out_of_time(self) -> bool:
         return self.optim.max_seconds is not None and self.seconds >= self.optim.max_seconds
 
-    def take(self, batch: Any) -> dict[str, float]:
+    def take(self, batch: Any, stop: threading.Event) -> dict[str, float]:
         """One step of the optimiser; returns the loss to show."""
         began = time.perf_counter()
         self.model.train()
-        self._rate = learning_rate(self.optim, self.step, self.seconds)
-        for group in self.optimiser.param_groups:
-            group["lr"] = self._rate
-        self.optimiser.zero_grad(set_to_none=True)
-        with torch.autocast(self.device.torch.type, torch.bfloat16, enabled=self.device.precision == "bf16"):
-            losses = self.learner.loss(self.model, batch.to(self.device.torch))
-        total = torch.stack([value.float() for value in losses.values()]).sum()
-        shown = float(total.detach())
-        if math.isfinite(shown):
-            total.backward()  # type: ignore[no-untyped-call]
-            self._norm = float(torch.nn.utils.clip_grad_norm_(self.model.parameters(), self.optim.clip_norm))
+        self.model.zero_grad(set_to_none=True)
+        # What a step draws depends on its number alone: a resumed training draws the same, with nothing saved.
+        torch.manual_seed(self.seed * 1_000_003 + self.step)
+        losses = self.learner.loss(self.model, batch.to(self.device.torch))
+        total = torch.stack([widened(value) for value in losses.values()]).sum()
+        total.backward()  # type: ignore[no-untyped-call]
+        norm = self.weights.collect()
+        news = torch.stack([total, *losses.values(), torch.tensor(float(stop.is_set()), device=total.device)]).detach()
+        ranks.average([news])
+        shown, *values, asked = news.tolist()
+        self.stopping, self._norm = asked > 0, float(norm)
         if math.isfinite(shown) and math.isfinite(self._norm):
-            self.optimiser.step()
+            self._rate = learning_rate(self.optim, self.step, self.seconds)
+            clip(self.weights.gradients, norm, self.optim.clip_norm)
+            self.optimiser.step(self._rate)
             if self.average is not None:
-                self.average.update(self.model)
-            for name, value in losses.items():
-                self._losses.setdefault(name, []).append(value.detach())
+                self.average.update(self.weights.state())
+            for name, value in zip(losses, values, strict=True):
+                self._losses.setdefault(name, []).append(value)
             self.failing, self.failures = [], 0
         else:
             self._skip(batch.ids)
@@ -180,7 +184,7 @@ class _State:
 
     def row(self) -> dict[str, Any]:
         """Means since the last row, for the curves."""
-        means = {name: float(torch.stack(values).mean()) for name, values in self._losses.items()}
+        means = {name: sum(values) / len(values) for name, values in self._losses.items()}
         speed = self.samples / max(self.seconds - self._logged_seconds, 1e-9)
         row = {
             "step": self.step, "seconds": round(self.seconds, 3), "lr": self._rate, "grad_norm": self._norm,
@@ -192,19 +196,20 @@ class _State:
     def validate(self, corpus: Rows) -> float:
         """The headline number on `corpus`; the weights are kept if it is the best so far."""
         name, direction = self.learner.headline
-        weights = self._weights()
-        with self._evaluating():
-            numbers = self.learner.validate(self.model, corpus, batch_size=self.optim.batch_size)
+        numbers: dict[str, float] = {}
+        if ranks.rank() == 0:
+            with self._evaluating(), ranks.alone():
+                numbers = self.learner.validate(self.model, corpus, batch_size=self.optim.batch_size)
+        numbers = ranks.from_first(numbers)
         value, best = numbers[name], self.best_validation.get(name)
-        better = best is None or (value < best if direction == "min" else value > best)
-        if better:
-            self.best = {key: tensor.detach().clone() for key, tensor in weights.items()}
+        if best is None or (value < best if direction == "min" else value > best):
+            self.best = {key: tensor.detach().clone() for key, tensor in self._weights().items()}
             self.best_step, self.best_validation = self.step, numbers
         return value
 
     def _weights(self) -> dict[str, Tensor]:
         """The weights that count: the average where there is one."""
-        return dict(self.average.weights) if self.average is not None else self.model.state_dict()
+        return dict(self.average.weights) if self.average is not None else self.weights.state()
 
     @contextmanager
     def _evaluating(self) -> Iterator[None]:
@@ -217,22 +222,22 @@ class _State:
         if own is not None:
             self.model.load_state_dict(own)
 
-    def checkpoint(self) -> Checkpoint:
-        tensors = {f"model.{name}": tensor for name, tensor in self.model.state_dict().items()}
+    def save(self, folder: Path) -> None:
+        """Write a checkpoint; rank 0 does it for all."""
+        if ranks.rank():
+            return
+        tensors = {f"model.{name}": tensor for name, tensor in self.weights.state().items()}
         tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        for parameter, slots in self.optimiser.state.items():
-            tensors |= {f"optimiser.{slot}.{self.names[id(parameter)]}": value for slot, value in slots.items()}
+        for name, slots in self.optimiser.slots.items():
+            tensors |= {f"optimiser.{slot}.{name}": value for slot, value in slots.items()}
         if self.average is not None:
             tensors |= {f"average.{name}": tensor for name, tensor in self.average.weights.items()}
-        tensors["random.cpu"] = torch.get_rng_state()
-        if self.device.torch.type == "cuda":
-            tensors["random.cuda"] = torch.cuda.get_rng_state()
         numbers = {
             "seconds": self.seconds, "skipped": self.skipped, "failures": self.failures, "failing": self.failing,
             "best_step": self.best_step, "best_validation": self.best_validation,
             "updates": self.average.updates if self.average is not None else 0,
         }  # fmt: skip
-        return Checkpoint(self.step, tensors, numbers)
+        checkpoints_of.save(folder, Checkpoint(self.step, tensors, numbers))
 
     def resume(self, folder: Path) -> None:
         """Take over the newest complete checkpoint in `folder`, if there is one."""
@@ -240,21 +245,17 @@ class _State:
         if found is None:
             return
         parts: dict[str, dict[str, Tensor]] = {}
-        for name, tensor in found.tensors.items():
-            kind, _, rest = name.partition(".")
-            parts.setdefault(kind, {})[rest] = tensor
+        for key, tensor in found.tensors.items():
+            kind, _, name = key.partition(".")
+            parts.setdefault(kind, {})[name] = tensor.to(self.device.torch)
         self.model.restore(parts["model"], f"checkpoint {folder}")
-        self.best = {name: tensor.to(self.device.torch) for name, tensor in parts.get("best", {}).items()}
-        parameters = dict(self.model.named_parameters())
+        self.weights.load(parts["model"])
+        self.best = parts.get("best", {})
         for key, tensor in parts.get("optimiser", {}).items():
             slot, _, name = key.partition(".")
-            # The count of steps stays where the fused kernel wants it: with its parameter.
-            self.optimiser.state[parameters[name]][slot] = tensor.to(self.device.torch)
+            self.optimiser.slots.setdefault(name, {})[slot] = tensor
         if self.average is not None:
             self.average.load(parts["average"], found.numbers["updates"])
-        torch.set_rng_state(parts["random"]["cpu"])
-        if "cuda" in parts["random"] and self.device.torch.type == "cuda":
-            torch.cuda.set_rng_state(parts["random"]["cuda"])
         self.step, self.seconds = found.step, found.numbers["seconds"]
         self.skipped, self.failures = found.numbers["skipped"], found.numbers["failures"]
         self.failing = list(found.numbers["failing"])
@@ -262,26 +263,39 @@ class _State:
         self._logged_seconds = self.seconds
 
     def finish(self) -> FitResult:
+        self.weights.restore()
         self.model.load_state_dict(self.best)
         self.model.eval()
         return FitResult(self.step, self.skipped, self.best_step, self.best_validation)
 
 
-class Curves:
-    """`curves.csv`: one row per logged step. A continued training appends; steps that an ended process had taken
-    after its last checkpoint then stand there twice, the later row counts."""
+class Log:
+    """What people see of a training: its progress, and `curves.csv` with one row per logged step. Rank 0 writes it.
 
-    def __init__(self, path: Path, terms: Sequence[str], *, fresh: bool) -> None:
+    A continued training appends; steps that an ended process had taken after its last checkpoint then stand there
+    twice, the later row counts.
+    """
+
+    def __init__(self, path: Path, terms: Sequence[str], phase: str, steps: int, *, done: int) -> None:
         self.path = path
         self.columns = ["step", "seconds", "lr", "grad_norm", "samples_per_second", *terms, "validation"]
+        self.progress = None if ranks.rank() else Progress(phase, total=steps, unit="steps")
+        if self.progress is None:
+            return
+        self.progress.advance(done)
         path.parent.mkdir(parents=True, exist_ok=True)
-        if fresh or not path.exists():
+        if done == 0 or not path.exists():
             with open(path, "w", newline="", encoding="utf-8") as file:
                 csv.writer(file).writerow(self.columns)
 
+    def advance(self, values: dict[str, float]) -> None:
+        if self.progress is not None:
+            self.progress.advance(1, values)
+
     def append(self, row: dict[str, Any]) -> None:
-        with open(self.path, "a", newline="", encoding="utf-8") as file:
-            csv.DictWriter(file, self.columns).writerow(row)
+        if self.progress is not None:
+            with open(self.path, "a", newline="", encoding="utf-8") as file:
+                csv.DictWriter(file, self.columns).writerow(row)
 
 
 @contextmanager

@@ -4,6 +4,7 @@ from pathlib import Path
 
 import torch
 
+from mmcore.data import ranks
 from mmcore.data.corpus import Corpus
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
@@ -25,6 +26,7 @@ def pretrain(prepared: Path, output: Path, settings: Settings, *, checkpoints: P
     if pre.init != "scratch":
         raise ValueError(f"pretrain.init is '{pre.init}'; choose scratch")
     device = choose(settings.train)
+    ranks.begin(device.torch)
     train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
     mixture = Mixture(pre.objectives, train)
     torch.manual_seed(settings.seed)
@@ -33,6 +35,8 @@ def pretrain(prepared: Path, output: Path, settings: Settings, *, checkpoints: P
         model, mixture, train, validation, optim=pre.optim, augment=pre.augment, device=device, seed=settings.seed,
         checkpoints=checkpoints, logs=logs, phase="pretrain",
     )  # fmt: skip
-    model.save(output)
-    write_training(output, result, mixture.notes)
-    checkpoint.remove(checkpoints)
+    if ranks.rank() == 0:
+        model.save(output)
+        write_training(output, result, mixture.notes)
+        checkpoint.remove(checkpoints)
+    ranks.end()

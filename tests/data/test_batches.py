@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcore.data.batches import NO_AUGMENTATION, Batch, Batches, agreement, augmented, texts_of
+from mmcore.data.batches import NO_AUGMENTATION, Batch, Batches, agreement, augmented, texts_of, variations
 from mmcore.settings import AugmentSettings
 from tests.tiny import TinyCorpus, caption, clip, corpus, picture, processor, scene
 
@@ -85,21 +85,25 @@ def test_texts_of_several_columns_are_joined_without_repeats():
     assert texts_of(row, "summary", "captions", "transcript") == ["one", "two"]
 
 
+def varied(pixels, augment):
+    return augmented(pixels, *variations(augment, np.random.default_rng(0), len(pixels)))
+
+
 def test_a_shift_moves_a_sample_and_repeats_its_edge():
     pixels = torch.arange(9, dtype=torch.uint8).reshape(1, 3, 3, 1).repeat(1, 1, 1, 3)
-    moved = augmented(pixels, AugmentSettings(1, False), np.random.default_rng(0))[0, :, :, 0]
+    moved = varied(pixels, AugmentSettings(1, False))[0, :, :, 0]
     allowed = []
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
             rows, columns = (np.clip(np.arange(3) + step, 0, 2) for step in (down, right))
             allowed.append(pixels[0, :, :, 0].numpy()[rows][:, columns].tolist())
     assert moved.tolist() in allowed
-    assert torch.equal(augmented(pixels, NO_AUGMENTATION, np.random.default_rng(0)), pixels)
+    assert torch.equal(varied(pixels, NO_AUGMENTATION), pixels)
 
 
 def test_flipping_mirrors_about_half_of_the_samples_and_all_frames_of_a_clip_alike():
     frames = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 1, 4, 1).repeat(200, 2, 4, 1, 3)
-    flipped = augmented(frames, AugmentSettings(0, True), np.random.default_rng(0))[:, :, 0, 0, 0]
+    flipped = varied(frames, AugmentSettings(0, True))[:, :, 0, 0, 0]
     assert flipped.unique(dim=0).tolist() == [[0, 0], [3, 3]]
     assert 60 < int((flipped[:, 0] == 3).sum()) < 140
 

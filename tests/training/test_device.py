@@ -3,17 +3,23 @@ import dataclasses
 import pytest
 import torch
 
+from mmcore import hardware
 from mmcore.settings import TrainSettings
-from mmcore.training import device as module
 from mmcore.training.device import choose
 
 TRAIN = TrainSettings(device="cpu", devices=1, nodes=1, workers=0, threads=torch.get_num_threads(), precision="auto")
 
 
-def test_the_cpu_computes_in_fp32_unless_told_otherwise():
+def test_a_cpu_computes_in_bf16_only_where_it_can_unless_told_otherwise(tmp_path, monkeypatch):
+    processors = tmp_path / "cpuinfo"
+    monkeypatch.setattr(hardware, "PROCESSORS", processors)
     assert choose(TRAIN).precision == "fp32"
+    processors.write_text("processor: 0\nflags\t\t: fpu avx2\n")
+    assert choose(TRAIN).precision == "fp32"
+    processors.write_text("processor: 0\nflags\t\t: fpu avx512f avx512_bf16\n")
+    assert choose(TRAIN).precision == "bf16"
+    assert choose(dataclasses.replace(TRAIN, precision="fp32")).precision == "fp32"
     assert choose(TRAIN).torch == torch.device("cpu")
-    assert choose(dataclasses.replace(TRAIN, precision="bf16")).precision == "bf16"
     assert torch.are_deterministic_algorithms_enabled()
 
 
@@ -27,8 +33,8 @@ def test_an_unknown_choice_is_named(key, value):
 def test_a_visible_gpu_that_torch_cannot_use_is_an_error_with_the_fix(tmp_path, monkeypatch):
     driver = tmp_path / "version"
     driver.write_text("NVRM version: NVIDIA UNIX x86_64 Kernel Module  580.1\nGCC version: 13\n")
-    monkeypatch.setattr(module, "DRIVER", driver)
-    monkeypatch.setattr(module, "gpu_visible", lambda: True)
+    monkeypatch.setattr(hardware, "NVIDIA_DRIVER", driver)
+    monkeypatch.setattr(hardware, "gpu_visible", lambda: True)
     with pytest.raises(ValueError, match=r"Kernel Module  580\.1.*train\.device to cpu"):
         choose(dataclasses.replace(TRAIN, device="auto"))
     assert choose(TRAIN).torch.type == "cpu"
@@ -36,6 +42,6 @@ def test_a_visible_gpu_that_torch_cannot_use_is_an_error_with_the_fix(tmp_path, 
 
 @pytest.mark.skipif(torch.cuda.is_available(), reason="torch can use the GPU here")
 def test_cuda_without_a_gpu_is_an_error(tmp_path, monkeypatch):
-    monkeypatch.setattr(module, "DRIVER", tmp_path / "none")
+    monkeypatch.setattr(hardware, "NVIDIA_DRIVER", tmp_path / "none")
     with pytest.raises(ValueError, match="shows no NVIDIA GPU"):
         choose(dataclasses.replace(TRAIN, device="cuda"))

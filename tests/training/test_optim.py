@@ -1,7 +1,7 @@
 import pytest
 import torch
 
-from mmcore.training.optim import Average, learning_rate, optimiser
+from mmcore.training.optim import AdamW, Average, Weights, clip, learning_rate
 from tests.tiny import model, optim
 
 
@@ -21,11 +21,8 @@ def test_a_time_budget_brings_the_end_forward():
 
 def test_only_matrices_decay():
     made = model()
-    names = {id(parameter): name for name, parameter in made.named_parameters()}
-    decaying, free = (
-        {names[id(p)] for p in group["params"]} for group in optimiser(made, optim(weight_decay=0.1)).param_groups
-    )
-    assert len(decaying) + len(free) == len(names)
+    decaying = AdamW(Weights(made, "fp32"), optim(weight_decay=0.1)).decaying
+    free = {name for name, _ in made.named_parameters()} - decaying
     assert {"encoders.text.blocks.0.attention.qkv.weight", "encoders.image.stem.0.weight"} <= decaying
     assert {
         "logit_scale", "encoders.text.embedding.weight", "decoder.embedding.weight", "decoder.place",
@@ -33,11 +30,46 @@ def test_only_matrices_decay():
     } <= free  # fmt: skip
 
 
+def test_a_step_is_that_of_torch_adamw():
+    ours, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
+    reference = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.98), eps=1e-6)
+    weights = Weights(ours, "fp32")
+    optimiser = AdamW(weights, optim(weight_decay=0.1))
+    for number in range(3):
+        for layer in (ours, theirs):
+            layer.zero_grad()
+            layer(torch.full((4, 3), 1.0 + number)).square().sum().backward()
+        weights.collect()
+        optimiser.step(0.01)
+        reference.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+    torch.testing.assert_close(ours.bias, theirs.bias)
+
+
+def test_gradients_are_scaled_down_to_the_limit_and_never_up():
+    for limit, expected in ((1.0, [0.6, 0.8]), (10.0, [3.0, 4.0])):
+        gradients = {"a": torch.tensor([3.0]), "b": torch.tensor([4.0])}
+        clip(gradients, torch.tensor(5.0), limit)
+        torch.testing.assert_close(torch.cat(list(gradients.values())), torch.tensor(expected))
+
+
+def test_in_bf16_updates_too_small_for_it_add_up_all_the_same():
+    layer = torch.nn.Linear(1, 1, bias=False)
+    torch.nn.init.ones_(layer.weight)
+    weights = Weights(layer, "bf16")
+    for _ in range(16):
+        weights.exact["weight"] += 0.001  # 1 + 0.001 is 1 in bf16
+        weights.publish()
+    assert layer.weight.dtype == torch.bfloat16
+    assert layer.weight.item() == pytest.approx(1.016, abs=0.004)
+    weights.restore()
+    assert layer.weight.item() == pytest.approx(1.016, abs=1e-5)
+
+
 def test_an_average_follows_faster_at_the_start():
-    layer = torch.nn.Linear(1, 1)
-    average = Average(layer, 0.9)
-    with torch.no_grad():
-        start = layer.weight.clone()
-        layer.weight += 11.0
-    average.update(layer)  # decay (1 + 1) / (10 + 1)
-    torch.testing.assert_close(average.weights["weight"], start + 9.0)
+    state = {"weight": torch.tensor([1.0])}
+    average = Average(state, 0.9)
+    average.update({"weight": torch.tensor([12.0])})  # decay (1 + 1) / (10 + 1)
+    torch.testing.assert_close(average.weights["weight"], torch.tensor([10.0]))

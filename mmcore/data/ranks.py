@@ -1,0 +1,117 @@
+"""The processes that train one model together (`ranks`), and what they exchange; alone, everything here is nothing.
+
+Every rank draws the same batch and takes its share of the rows, so the order of the samples does not depend on how
+many ranks there are. A loss is a sum over own rows divided by the count over all of them (`mean_count`): averaged over
+the ranks it is the loss of the whole batch, and so is its gradient.
+"""
+
+import contextlib
+import json
+import os
+from collections.abc import Iterator, Sequence
+from typing import Any
+
+import torch
+import torch.distributed as dist
+from torch import Tensor
+
+_alone = False
+
+
+def size() -> int:
+    """How many processes train together; 1 alone."""
+    return dist.get_world_size() if dist.is_initialized() and not _alone else 1
+
+
+def rank() -> int:
+    """The number of this one, 0 and up."""
+    return dist.get_rank() if dist.is_initialized() else 0
+
+
+@contextlib.contextmanager
+def alone() -> Iterator[None]:
+    """Let this rank work for itself while the block runs, as in an evaluation that one of them makes for all."""
+    global _alone
+    _alone = True
+    try:
+        yield
+    finally:
+        _alone = False
+
+
+def begin(device: torch.device) -> None:
+    """Join the ranks that torchrun has started; nothing where it has not."""
+    if "TORCHELASTIC_RUN_ID" in os.environ and not dist.is_initialized():
+        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+
+
+def end() -> None:
+    """Leave them."""
+    if dist.is_initialized():
+        dist.destroy_process_group()
+
+
+def share(count: int, of: int | None = None) -> slice:
+    """The rows of `count` that are this rank's (or rank `of`'s): in order, as even as possible, all over the ranks."""
+    number = rank() if of is None else of
+    return slice(count * number // size(), count * (number + 1) // size())
+
+
+def gathered(rows: Tensor, count: int) -> Tensor:
+    """The `count` rows of which every rank has its share; a gradient finds its way back to where a row came from."""
+    return rows if size() == 1 else _Gather.apply(rows, count)  # type: ignore[no-untyped-call]
+
+
+def mean_count(count: Tensor) -> Tensor:
+    """The mean of `count` over the ranks, at least a share of one."""
+    total = count.detach().float()
+    if size() > 1:
+        total = total.clone()
+        dist.all_reduce(total)
+    return total.clamp(min=1) / size()
+
+
+def average(tensors: Sequence[Tensor]) -> None:
+    """Replace each tensor by its mean over the ranks, in one exchange."""
+    if size() == 1 or not tensors:
+        return
+    flat = torch.cat([tensor.flatten() for tensor in tensors])
+    dist.all_reduce(flat)
+    flat /= size()
+    parts = torch.split(flat, [tensor.numel() for tensor in tensors])
+    for tensor, part in zip(tensors, parts, strict=True):
+        tensor.copy_(part.view_as(tensor))
+
+
+def from_first(values: dict[str, float]) -> dict[str, float]:
+    """What rank 0 has for `values`, on every rank."""
+    if size() == 1:
+        return values
+    content = torch.tensor(list(json.dumps(values).encode()) if rank() == 0 else [], dtype=torch.uint8)
+    length = torch.tensor(len(content))
+    dist.broadcast(length, 0)
+    content = content if rank() == 0 else torch.empty(int(length), dtype=torch.uint8)
+    dist.broadcast(content, 0)
+    return dict(json.loads(bytes(content.tolist())))
+
+
+class _Gather(torch.autograd.Function):
+    """All-gather whose gradient is the sum of what all ranks made of this rank's rows."""
+
+    @staticmethod
+    def forward(context: Any, rows: Tensor, count: int) -> Tensor:
+        shares = [share(count, of=number) for number in range(size())]
+        lengths = [part.stop - part.start for part in shares]
+        assert len(rows) == lengths[rank()], (len(rows), lengths)
+        padded = rows.new_zeros(max(lengths), *rows.shape[1:])
+        padded[: len(rows)] = rows
+        parts = [torch.empty_like(padded) for _ in shares]
+        dist.all_gather(parts, padded)
+        context.count = count
+        return torch.cat([part[:length] for part, length in zip(parts, lengths, strict=True)])
+
+    @staticmethod
+    def backward(context: Any, *gradients: Tensor) -> tuple[Tensor, None]:
+        total = gradients[0].contiguous()
+        dist.all_reduce(total)
+        return total[share(context.count)], None

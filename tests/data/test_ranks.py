@@ -1,0 +1,47 @@
+import csv
+import os
+import subprocess
+import sys
+
+import pytest
+import torch
+from safetensors.torch import load_file
+
+from mmcore.data import ranks
+from tests.data.two_ranks import train
+
+
+@pytest.fixture(scope="module")
+def apart(tmp_path_factory):
+    """The same training by two ranks."""
+    folder = tmp_path_factory.mktemp("ranks")
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tests.data.two_ranks"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *words, str(folder)], check=True, env=environment, timeout=120)
+    return folder
+
+
+def curve(folder):
+    with open(folder / "logs" / "curves.csv", newline="") as file:
+        return [
+            [float(value or 0) for name, value in row.items() if name not in ("seconds", "samples_per_second")]
+            for row in csv.DictReader(file)
+        ]
+
+
+def test_two_ranks_learn_what_one_does(tmp_path, apart):
+    train(tmp_path)
+    alone, spread = (torch.tensor(curve(folder), dtype=torch.float64) for folder in (tmp_path, apart))
+    assert len(alone) == 3 + 2
+    torch.testing.assert_close(spread, alone, rtol=1e-6, atol=1e-9)
+    mine, theirs = (load_file(folder / "weights.safetensors") for folder in (tmp_path, apart))
+    for name, weight in mine.items():
+        torch.testing.assert_close(theirs[name], weight, rtol=1e-6, atol=1e-8, msg=name)
+
+
+def test_alone_nothing_is_exchanged():
+    rows = torch.arange(4.0)
+    assert ranks.size() == 1
+    assert ranks.gathered(rows, 4) is rows
+    assert ranks.share(4) == slice(0, 4)
+    assert ranks.from_first({"loss": 0.1}) == {"loss": 0.1}

@@ -1,0 +1,203 @@
+"""Every fusion holds to the same promises; each formula agrees with numbers computed by hand."""
+
+import pytest
+import torch
+
+from mmcore.models.fusion import FUSIONS, Pooled
+from mmcore.models.layers import initialise
+
+NAMES = ["text", "image", "audio"]
+OPTIONS = {"low_rank": {"rank": 3}} | {
+    name: {"layers": 2} for name in ("cross_attention", "co_attention", "transformer")
+}
+WIDTH = 8
+
+
+def made(name, names=NAMES, width=WIDTH):
+    torch.manual_seed(0)
+    fusion = FUSIONS.build(
+        {"name": name, **OPTIONS.get(name, {})}, width=width, heads=2, dropout=0.0, modalities=list(names)
+    )
+    initialise(fusion)
+    return fusion.eval()
+
+
+def tokens(names=NAMES, batch=4, seed=1):
+    random = torch.Generator().manual_seed(seed)
+    lengths = {"text": 5, "image": 4, "audio": 3}
+    return {
+        name: (torch.randn(batch, lengths[name], WIDTH, generator=random), torch.ones(batch, lengths[name]).bool())
+        for name in names
+    }
+
+
+every_fusion = pytest.mark.parametrize("name", FUSIONS.names())
+
+
+@every_fusion
+def test_other_rows_of_the_batch_change_nothing(name):
+    fusion, given = made(name), tokens()
+    alone = fusion({key: (values[:1], mask[:1]) for key, (values, mask) in given.items()})
+    torch.testing.assert_close(fusion(given).pooled[:1], alone.pooled)
+    torch.testing.assert_close(fusion(given).tokens[:1], alone.tokens)
+
+
+@every_fusion
+@pytest.mark.parametrize("modality", NAMES)
+def test_every_modality_changes_the_outcome(name, modality):
+    fusion, given = made(name), tokens()
+    values, mask = given[modality]
+    other = fusion(given | {modality: (values.flip(0), mask)})
+    assert not torch.allclose(fusion(given).pooled, other.pooled, atol=1e-4)
+
+
+@every_fusion
+def test_padding_changes_nothing(name):
+    fusion, given = made(name), tokens()
+    values, mask = given["text"]
+    padded = torch.cat([values, torch.full((4, 3, WIDTH), 7.0)], 1), torch.cat([mask, torch.zeros(4, 3).bool()], 1)
+    torch.testing.assert_close(fusion(given | {"text": padded}).pooled, fusion(given).pooled)
+
+
+@every_fusion
+@pytest.mark.parametrize("modality", NAMES[1:])
+def test_a_row_that_lacks_a_modality_is_as_if_it_had_not_been_named(name, modality):
+    fusion, given = made(name), tokens()
+    values, mask = given[modality]
+    masked = fusion(given | {modality: (values, torch.zeros_like(mask))})
+    without = fusion({key: pair for key, pair in given.items() if key != modality})
+    torch.testing.assert_close(masked.pooled, without.pooled)
+    assert masked.weights[:, NAMES.index(modality)].abs().max() == 0
+
+
+@every_fusion
+def test_weights_sum_to_one_over_the_modalities_present(name):
+    fusion, given = made(name), tokens()
+    values, mask = given["audio"]
+    given["audio"] = values, mask & torch.tensor([True, False, True, False])[:, None]
+    fused = fusion(given)
+    torch.testing.assert_close(fused.weights.sum(1), torch.ones(4))
+    assert fused.names == tuple(NAMES)
+
+
+@every_fusion
+def test_a_gradient_reaches_every_modality_and_every_weight_that_is_used(name):
+    fusion, given = made(name).train(), tokens()
+    for values, _ in given.values():
+        values.requires_grad_()
+    fused = fusion(given)
+    (fused.pooled.sin().sum() + fused.tokens.cos().sum()).backward()
+    for key, (values, _) in given.items():
+        assert values.grad.abs().max() > 0, key
+
+
+@every_fusion
+def test_half_precision_gives_nearly_the_same(name):
+    fusion, given = made(name), tokens()
+    exact = fusion(given).pooled
+    half = fusion.bfloat16()({key: (values.bfloat16(), mask) for key, (values, mask) in given.items()}).pooled
+    assert (half.float() - exact).abs().max() < 0.06 * exact.abs().max()
+
+
+@every_fusion
+def test_a_row_without_anything_gives_numbers(name):
+    given = {key: (values, torch.zeros_like(mask)) for key, (values, mask) in tokens().items()}
+    assert made(name)(given).pooled.isfinite().all()
+
+
+def test_an_unknown_modality_is_named():
+    with pytest.raises(LookupError, match="'video'"):
+        made("concat")({"video": tokens()["image"]})
+
+
+# By hand --------------------------------------------------------------------------------------------------------------
+
+
+class AsTheyAre(torch.nn.Module):
+    """One token a modality is its vector."""
+
+    def forward(self, given):
+        present = torch.stack([mask.any(1) for _, mask in given.values()], 1)
+        return torch.stack([values[:, 0] for values, _ in given.values()], 1) * present[..., None], present
+
+
+def two(left, right):
+    """A row of two modalities with one token of two channels each."""
+    there = torch.ones(1, 1).bool()
+    return {"text": (torch.tensor([[left]]), there), "image": (torch.tensor([[right]]), there)}
+
+
+def plain(name):
+    fusion = made(name, ["text", "image"], 2)
+    fusion.pool = AsTheyAre()
+    return fusion
+
+
+def identity(layer):
+    torch.nn.init.eye_(layer.weight)
+    torch.nn.init.zeros_(layer.bias)
+
+
+def test_gated_fusion_is_the_sum_of_gates_times_tanh():
+    fusion = plain("gated")
+    for layer in (*fusion.values.values(), *fusion.gates.values()):
+        identity(layer)
+    torch.nn.init.zeros_(fusion.all.weight)
+    gates = torch.tensor([[1.0, 0.0], [0.0, 2.0]]).softmax(0)
+    expected = (gates * torch.tensor([[1.0, 0.0], [0.0, 2.0]]).tanh()).sum(0)
+    torch.testing.assert_close(fusion(two([1.0, 0.0], [0.0, 2.0])).pooled[0], expected)
+
+
+def test_attention_weighs_by_the_softmax_of_the_scores():
+    fusion = plain("attention")
+    identity(fusion.hidden)
+    identity(fusion.value)
+    torch.nn.init.ones_(fusion.score.weight)
+    left, right = torch.tensor([1.0, 0.0]), torch.tensor([0.0, 2.0])
+    weights = torch.stack([left.tanh().sum(), right.tanh().sum()]).softmax(0)
+    fused = fusion(two([1.0, 0.0], [0.0, 2.0]))
+    torch.testing.assert_close(fused.weights[0], weights)
+    torch.testing.assert_close(fused.pooled[0], weights[0] * left + weights[1] * right)
+
+
+def test_additive_attention_is_bahdanau_s():
+    fusion = plain("additive")
+    for layer in (fusion.query, fusion.key, fusion.value):
+        identity(layer)
+    torch.nn.init.ones_(fusion.score.weight)
+    fusion.norm = torch.nn.Identity()
+    question, regions = torch.tensor([0.5, -0.5]), torch.tensor([[1.0, 0.0], [0.0, 1.0], [2.0, 2.0]])
+    energies = torch.stack([(question + region).tanh().sum() for region in regions])
+    expected = question + (energies.softmax(0)[:, None] * regions).sum(0)
+    given = two([0.5, -0.5], [0.0, 0.0]) | {"image": (regions[None], torch.ones(1, 3).bool())}
+    torch.testing.assert_close(fusion(given).pooled[0], expected)
+
+
+def test_low_rank_fusion_is_the_mean_over_ranks_of_the_product_over_modalities():
+    fusion = plain("low_rank")
+    fusion.norm = torch.nn.Identity()
+    left, right = torch.tensor([1.0, -1.0]), torch.tensor([0.5, 2.0])
+    factors = [
+        1 + torch.nn.functional.linear(vector, fusion.factors[name].weight, fusion.factors[name].bias).view(3, 2)
+        for name, vector in (("text", left), ("image", right))
+    ]
+    fused = fusion(two([1.0, -1.0], [0.5, 2.0]))
+    torch.testing.assert_close(fused.pooled[0], (factors[0] * factors[1]).mean(0))
+
+
+def test_decisions_are_kept_apart_and_trusted_by_learned_weights():
+    fusion = plain("decision")
+    fusion.trust.data = torch.tensor([0.0, 1.0])
+    fused = fusion(two([1.0, 0.0], [0.0, 2.0]))
+    torch.testing.assert_close(fused.weights[0], torch.tensor([0.0, 1.0]).softmax(0))
+    assert fused.votes.shape == (1, 2, 2)
+
+
+def test_pooling_takes_the_mean_where_all_tokens_score_alike():
+    pool = Pooled(WIDTH, ["text"])
+    torch.nn.init.zeros_(pool.queries["text"].weight)
+    values = torch.randn(2, 3, WIDTH)
+    vectors, present = pool({"text": (values, torch.tensor([[True, True, False], [True, False, False]]))})
+    torch.testing.assert_close(vectors[0, 0], pool.norms["text"](values[0, :2].mean(0)))
+    torch.testing.assert_close(vectors[1, 0], pool.norms["text"](values[1, 0]))
+    assert present.all()
