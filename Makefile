@@ -10,8 +10,9 @@ FIND_LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 run: $(VENV)/ready
 	@$(BIN)/mmcore run $(ARGS)
 
+# Two at a time, those of one file together: most tests use one core.
 test: $(VENV)/ready-dev
-	$(BIN)/pytest
+	$(BIN)/pytest -n 2 --dist loadfile
 
 test-fast: $(VENV)/ready-dev
 	$(BIN)/pytest -m "not chain and not bento and not gx and not evidently and not prefect and not ray and not s3"
