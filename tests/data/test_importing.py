@@ -265,9 +265,11 @@ def whole(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, 
 
 def interrupt(table: Path, data: Path, how: signal.Signals, *words: str) -> Path:
     """Import until a first shard is complete, then end the process; returns what it left aside."""
+    # A shell in the background hands SIGINT down as ignored; then Python would not hear it.
     process = subprocess.Popen(
-        [sys.executable, "-c", SCRIPT, str(table), str(data), *words], cwd=ROOT, stderr=subprocess.DEVNULL
-    )
+        [sys.executable, "-c", SCRIPT, str(table), str(data), *words], cwd=ROOT, stderr=subprocess.DEVNULL,
+        preexec_fn=lambda: signal.signal(signal.SIGINT, signal.SIG_DFL),
+    )  # fmt: skip
     aside = data.with_name(".data.import")
     journal = aside / "shards.jsonl"
     while not (journal.exists() and journal.read_bytes().endswith(b"\n")) and process.poll() is None:
