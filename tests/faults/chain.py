@@ -36,9 +36,12 @@ def main() -> None:
             lock, seconds = undisturbed(root)
             print(f"undisturbed run: {seconds:.0f} s", flush=True)
             chance = random.Random(arguments.seed)
-            for number in range(arguments.kills):
+            kills = 0
+            while kills < arguments.kills:
                 how = chance.choice(["group", "flow"])
-                print(f"{number + 1:3d}  {trial(root, lock, how, chance.uniform(0.0, seconds))}", flush=True)
+                told = trial(root, lock, how, chance.uniform(0.0, seconds))
+                kills += "killed" in told
+                print(f"{kills:3d}  {told}", flush=True)
         finally:
             stop_server(root)
     print(f"{arguments.kills} kills survived")
@@ -117,10 +120,10 @@ def stages_in(root: Path) -> list[str]:
 
 
 def forget(root: Path) -> None:
-    """Back to the first run: no artifacts, no cache of runs, no releases, no Bentos; the Prefect server stays."""
+    """Back to the first run: no artifacts, nothing cached, no releases, no Bentos; the Prefect server stays."""
     for path in (root / "artifacts", root / ".dvc" / "cache" / "runs"):
         shutil.rmtree(path, ignore_errors=True)
-    for name in ("runs", "checkpoints", "champions", "bentoml"):
+    for name in ("runs", "checkpoints", "champions", "bentoml", "cache"):
         shutil.rmtree(root / ".mmcore" / name, ignore_errors=True)
     (root / "dvc.lock").unlink(missing_ok=True)
     for tag in git(root, "tag").split():
