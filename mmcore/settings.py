@@ -77,7 +77,8 @@ class PrepareSettings:
 
 @dataclass(frozen=True)
 class ModelSettings:
-    """One model: an encoder per modality, a shared embedding space, an optional fusion and text decoder."""
+    """One model: an encoder per modality, a shared embedding space, an optional text decoder and the `fusion` of what
+    it looks at (null: tokens side by side)."""
 
     __pydantic_config__ = STRICT
     width: int
@@ -144,8 +145,9 @@ class FinetuneSettings:
 
 @dataclass(frozen=True)
 class TrainSettings:
-    """Where and how training runs. `device`: auto (the GPU if there is one), cpu or cuda; `precision`: auto (bf16
-    on a GPU, fp32 on a CPU), fp32 or bf16."""
+    """Where and how training runs. `device`: auto (the GPU if there is one), cpu or cuda; `precision`: auto (bf16 on a
+    GPU and on a CPU that computes in it, else fp32), fp32 or bf16. `devices`: how many GPUs of this machine (or
+    processes, on a CPU) train together, on each of `nodes` machines."""
 
     __pydantic_config__ = STRICT
     device: str

@@ -25,7 +25,7 @@ def size() -> int:
 
 def rank() -> int:
     """The number of this one, 0 and up."""
-    return dist.get_rank() if dist.is_initialized() else 0
+    return dist.get_rank() if dist.is_initialized() and not _alone else 0
 
 
 @contextlib.contextmanager
@@ -42,7 +42,8 @@ def alone() -> Iterator[None]:
 def begin(device: torch.device) -> None:
     """Join the ranks that torchrun has started; nothing where it has not."""
     if "TORCHELASTIC_RUN_ID" in os.environ and not dist.is_initialized():
-        dist.init_process_group("nccl" if device.type == "cuda" else "gloo")
+        # With gloo beside NCCL: small news travels from processor to processor.
+        dist.init_process_group("cpu:gloo,cuda:nccl" if device.type == "cuda" else "gloo")
 
 
 def end() -> None:

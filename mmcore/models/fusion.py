@@ -1,7 +1,7 @@
 """What joins the modalities of a sample: from tokens by modality to one vector, with the weight each modality had.
 
 A fusion is made of its options and what the model gives it (`width`, `heads`, `dropout`, `modalities`: the names that
-may come, in a fixed order). Called with tokens and masks by name, any of its modalities, it returns `Fused`. A
+may come). Called with tokens and masks by name, any of its modalities, it returns `Fused`. A
 modality that a row lacks is ordinary input: its mask is false throughout, and the row comes out as if the modality had
 not been named at all.
 
@@ -27,7 +27,6 @@ class Fused:
     """Joined modalities: `tokens` [B, T, D] with their `mask` [B, T] for a decoder, `pooled` [B, D] for a head.
 
     `weights` [B, M]: how much each modality counted, in the order of `names`; they sum to 1 over those that are there.
-    `votes` [B, M, D]: where the decision is made for each modality by itself, what it is made from; else null.
     """
 
     tokens: Tensor
@@ -35,7 +34,6 @@ class Fused:
     pooled: Tensor
     weights: Tensor
     names: tuple[str, ...]
-    votes: Tensor | None = None
 
 
 class Pooled(nn.Module):
@@ -77,12 +75,12 @@ def _equal(present_BM: Tensor) -> Tensor:
     return present_BM / present_BM.sum(1, keepdim=True).clamp(min=1)
 
 
-def _one(tokens: Tokens, pooled_BD: Tensor, weights_BM: Tensor, votes_BMD: Tensor | None = None) -> Fused:
+def _one(tokens: Tokens, pooled_BD: Tensor, weights_BM: Tensor) -> Fused:
     """A fusion of vectors: the decoder then sees every token and the joined vector as one more."""
     present_B1 = torch.stack([mask.any(1) for _, mask in tokens.values()]).any(0)[:, None]
     joined = torch.cat([pooled_BD[:, None], *(tokens_BTD for tokens_BTD, _ in tokens.values())], 1)
     mask_BT = torch.cat([present_B1, *(mask for _, mask in tokens.values())], 1)
-    return Fused(joined, mask_BT, pooled_BD, weights_BM, tuple(tokens), votes_BMD)
+    return Fused(joined, mask_BT, pooled_BD, weights_BM, tuple(tokens))
 
 
 # Of vectors -----------------------------------------------------------------------------------------------------------
@@ -164,23 +162,6 @@ class LowRank(Fusion):
             product_BRD = product_BRD * torch.where(present_BM[:, m, None, None], factor_BRD, 1.0)
         pooled_BD = self.norm((self.mix[:, None] * product_BRD).sum(1))
         return _one(tokens, pooled_BD, _equal(present_BM))
-
-
-@FUSIONS.add("decision")
-class Decision(Fusion):
-    """Decision level: every modality decides by itself, and the probabilities are averaged with learned weights."""
-
-    def __init__(self, *, width: int, modalities: list[str]) -> None:
-        super().__init__(width=width, modalities=modalities)
-        self.trust = nn.Parameter(torch.zeros(len(modalities)))
-        self.views = nn.ModuleDict({name: nn.Linear(width, width) for name in modalities})
-
-    def forward(self, tokens: Tokens) -> Fused:
-        vectors_BMD, present_BM = self.pool(tokens)
-        views_BMD = torch.stack([self.views[name](vectors_BMD[:, m]) for m, name in enumerate(tokens)], 1)
-        trust_BM = self.trust[self.chosen(tokens)].expand(len(present_BM), -1).masked_fill(~present_BM, -1e4)
-        weights_BM = trust_BM.softmax(1) * present_BM
-        return _one(tokens, (weights_BM[:, None].to(views_BMD.dtype) @ views_BMD)[:, 0], weights_BM, views_BMD)
 
 
 # Of tokens ------------------------------------------------------------------------------------------------------------

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from mmcore.data.modalities.text import BOS, EOS
 from mmcore.models.decoder import DECODERS
 from mmcore.models.encoders import ENCODERS
+from mmcore.models.fusion import FUSIONS
 from mmcore.models.heads import Projection, Words
 from mmcore.models.layers import initialise
 from mmcore.models.processor import Processor
@@ -36,8 +37,6 @@ class MultimodalModel(nn.Module):
 
     def __init__(self, settings: ModelSettings, processor: Processor) -> None:
         super().__init__()
-        if settings.fusion is not None:
-            raise ValueError(f"model.fusion is {settings.fusion}; only null (tokens side by side) is known so far")
         self.settings, self.processor = settings, processor
         given: dict[str, Any] = {
             "width": settings.width, "heads": settings.heads, "dropout": settings.dropout,
@@ -51,7 +50,9 @@ class MultimodalModel(nn.Module):
         self.projections = nn.ModuleDict(
             {modality: Projection(settings.width, settings.heads, settings.embed_dim) for modality in self.encoders}
         )
-        self.kinds = nn.ParameterDict({kind: torch.zeros(settings.width) for kind in (*self.encoders, "transcript")})
+        given["modalities"] = [*self.encoders, "transcript"]
+        self.fusion = None if settings.fusion is None else FUSIONS.build(settings.fusion, **given)
+        self.kinds = nn.ParameterDict({kind: torch.zeros(settings.width) for kind in given["modalities"]})
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.words = Words(settings.width, processor.vocabulary) if "text" in self.encoders else None
         self.decoder = None if settings.decoder is None else DECODERS.build(settings.decoder, **given)
@@ -75,7 +76,11 @@ class MultimodalModel(nn.Module):
         return self.project(modality, *self.encode(modality, values, mask))
 
     def fuse(self, encoded: Mapping[str, Input]) -> Input:
-        """Tokens of several modalities side by side, each with the mark of its kind; absent ones are masked."""
+        """Tokens of several modalities joined by the model's fusion; without one side by side, each with the mark of
+        its kind. Absent ones are masked."""
+        if self.fusion is not None:
+            fused = self.fusion(encoded)
+            return fused.tokens, fused.mask
         tokens = [tokens_BTD + self.kinds[kind] for kind, (tokens_BTD, _) in encoded.items()]
         return torch.cat(tokens, dim=1), torch.cat([mask_BT for _, mask_BT in encoded.values()], dim=1)
 

@@ -185,14 +185,6 @@ def test_low_rank_fusion_is_the_mean_over_ranks_of_the_product_over_modalities()
     torch.testing.assert_close(fused.pooled[0], (factors[0] * factors[1]).mean(0))
 
 
-def test_decisions_are_kept_apart_and_trusted_by_learned_weights():
-    fusion = plain("decision")
-    fusion.trust.data = torch.tensor([0.0, 1.0])
-    fused = fusion(two([1.0, 0.0], [0.0, 2.0]))
-    torch.testing.assert_close(fused.weights[0], torch.tensor([0.0, 1.0]).softmax(0))
-    assert fused.votes.shape == (1, 2, 2)
-
-
 def test_pooling_takes_the_mean_where_all_tokens_score_alike():
     pool = Pooled(WIDTH, ["text"])
     torch.nn.init.zeros_(pool.queries["text"].weight)

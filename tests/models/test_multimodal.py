@@ -6,7 +6,9 @@ import torch
 from safetensors.torch import load_file, save_file
 
 from mmcore.data.batches import Batches
+from mmcore.models.fusion import FUSIONS
 from mmcore.models.multimodal import MultimodalModel
+from tests.models.test_fusion import OPTIONS
 from tests.tiny import MODEL, corpus, model, processor
 
 
@@ -85,8 +87,21 @@ def test_what_the_model_lacks_is_named():
         made.encode("audio", torch.zeros(1), torch.ones(1))
     with pytest.raises(LookupError, match=r"set model\.decoder"):
         made.generate({})
-    with pytest.raises(ValueError, match=r"model\.fusion"):
-        model(settings=dataclasses.replace(MODEL, fusion={"name": "gated"}))
+    with pytest.raises(LookupError, match=r"no fusion named 'mixed'"):
+        model(settings=dataclasses.replace(MODEL, fusion={"name": "mixed"}))
+
+
+@pytest.mark.parametrize("name", FUSIONS.names())
+def test_a_model_writes_about_what_its_fusion_joins(name, tmp_path):
+    made = model(settings=dataclasses.replace(MODEL, fusion={"name": name, **OPTIONS.get(name, {})}))
+    batch = clips(None)
+    encoded = {kind: made.encode(kind, *batch.inputs[kind]) for kind in ("video", "transcript")}
+    made.write(batch.inputs["text"][0], encoded).square().mean().backward()
+    own = [weight for part, weight in made.named_parameters() if part.startswith("fusion.") and weight.grad is not None]
+    assert any(weight.grad.abs().max() > 0 for weight in own)
+    made.save(tmp_path)
+    inputs = {kind: batch.inputs[kind] for kind in ("video", "transcript")}
+    assert MultimodalModel.load(tmp_path).generate(inputs) == made.generate(inputs)
 
 
 def test_the_contrastive_scale_never_exceeds_a_hundred():
