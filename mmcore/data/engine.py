@@ -93,7 +93,7 @@ def _map(
         with tempfile.TemporaryDirectory(prefix="mmcore-") as folder:
             yield from _map(function, work, Path(folder), engine, processes)
         return
-    code = _code(function.__module__)
+    code = code_of(function.__module__)
     entries = [cache / function.__name__ / _key(function, item, code) for item in work]
     whole = _find_whole(entries)
     # Two equal shards have one entry.
@@ -132,7 +132,7 @@ def _key(function: Function, item: ShardWork, code: str) -> str:
 
 
 @once
-def _code(module: str) -> str:
+def code_of(module: str) -> str:
     """The fingerprint of the code that a function of `module` may run."""
     return str(fingerprint.fingerprint(_modules(module), own=("mmcore", module.partition(".")[0]))["sha256"])
 

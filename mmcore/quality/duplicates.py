@@ -17,11 +17,14 @@ import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 from mmcore.data import store
+from mmcore.data.engine import code_of
 from mmcore.data.modalities import MODALITIES, UNLIMITED
+from mmcore.quality import copies
 from mmcore.quality.copies import EVIDENCE, same_texts
 from mmcore.quality.fingerprints import EXACT_BYTES, NUM_PERMUTATIONS
 from mmcore.quality.neighbours import Pairs, close_hashes, close_signatures
 from mmcore.quality.probes.texts import looked_at
+from mmcore.quality.proofs import proven
 
 # Where the same media are in two splits, the copy in the earlier one of these stays.
 KEPT_FIRST = ("test", "validation", "train")
@@ -74,16 +77,17 @@ class NearCopies:
     across: list[str | None]
 
 
-def near_copies(profile: pa.Table, data: Path) -> NearCopies:
+def near_copies(profile: pa.Table, data: Path, cache: Path | None = None) -> NearCopies:
     """Which rows of the profile of the store `data` hold nearly the same image, clip or recording as another one, or,
     where there are no media, nearly the same texts.
 
-    Within a split samples of one `group` or one `positives` key may be alike. Equal files are no near copies.
+    Within a split samples of one `group` or one `positives` key may be alike. Equal files are no near copies. What was
+    compared once is kept in `cache` (see `proofs`).
     """
     ranks, group = _ranks(profile), _codes(profile["group"])
     within, across = np.full(len(ranks), -1), np.full(len(ranks), -1)
     for kind, codes in _files(profile).items():
-        for earlier, later in _proven(profile, data, kind, codes):
+        for earlier, later in _proven(profile, data, cache, kind, codes):
             if ranks[earlier] == ranks[later]:
                 if group[earlier] != group[later] and within[later] < 0:
                     within[later] = earlier
@@ -97,7 +101,7 @@ def near_copies(profile: pa.Table, data: Path) -> NearCopies:
 # Near copies: suspected, then proven ---------------------------------------------------------------------------------
 
 
-def _proven(profile: pa.Table, data: Path, kind: str, codes: _Codes) -> list[tuple[int, int]]:
+def _proven(profile: pa.Table, data: Path, cache: Path | None, kind: str, codes: _Codes) -> list[tuple[int, int]]:
     """The pairs of rows (lower one first, in order of the higher one) whose files of this kind are near copies."""
     fingerprints = profile[f"{kind}_fingerprint"].combine_chunks()
     usable = np.flatnonzero((codes >= 0) & fingerprints.is_valid().to_numpy(zero_copy_only=False))
@@ -114,10 +118,17 @@ def _proven(profile: pa.Table, data: Path, kind: str, codes: _Codes) -> list[tup
     if not len(pairs):
         return []
     store_rows = _StoreRows(profile, data)
-    prove = _same_texts if kind == "text" else _same_media
+    compare = _same_texts if kind == "text" else _same_media
+    same = proven(
+        pairs,
+        profile["sha256" if kind == "text" else f"{kind}_sha256"].take(pa.array(first_rows)).combine_chunks(),
+        lambda chosen: compare(store_rows, kind, chosen, first_rows),
+        file=cache and cache / "near_copies" / f"{kind}.parquet",
+        code=code_of(copies.__name__),
+    )
     found = {
         (min(ours, theirs), max(ours, theirs))
-        for one, other in pairs[prove(store_rows, kind, pairs, first_rows)].tolist()
+        for one, other in pairs[same].tolist()
         for mine, others in ((members[one], members[other]), (members[other], members[one]))
         for ours in _first_of_each_split(mine, ranks)
         for theirs in others

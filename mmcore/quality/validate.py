@@ -71,7 +71,7 @@ def validate(
     suite = expectations.read_suite(rules / SUITE, settings, probe.SCHEMA.names)
     decided = decisions.read_decisions(rules / decisions.FILE)
     store.verify(data)
-    profile = _mark_copies(_probe(data, settings, data_settings, cache, processes), data)
+    profile = _mark_copies(_probe(data, settings, data_settings, cache, processes), data, cache)
     findings = expectations.check(profile, suite, settings, logs / "data_docs")
     if findings.errors:
         raise RuntimeError("Great Expectations could not check the profile: " + "; ".join(findings.errors))
@@ -119,8 +119,8 @@ def _probe(
     return probe.combined(parts)
 
 
-def _mark_copies(profile: pa.Table, data: Path) -> pa.Table:
-    near = duplicates.near_copies(profile, data)
+def _mark_copies(profile: pa.Table, data: Path, cache: Path | None) -> pa.Table:
+    near = duplicates.near_copies(profile, data, cache)
     for name, values in (
         ("duplicate_of", duplicates.within_splits(profile)),
         ("leaked_from", duplicates.across_splits(profile)),

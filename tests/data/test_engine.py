@@ -183,7 +183,7 @@ def test_changed_code_makes_results_again_and_a_changed_comment_does_not(
     for content in ("1", "1  # as before", "2"):
         code = f"def write(work, folder):\n    (folder / 'text').write_text(str({content}\n))\n"
         (tmp_path / "own_function.py").write_text(code)
-        for known in (engine._code, fingerprint._read):
+        for known in (engine.code_of, fingerprint._read):
             known.cache_clear()
         sys.modules.pop("own_function", None)
         importlib.invalidate_caches()

@@ -1,4 +1,5 @@
 import io
+import shutil
 import wave
 from dataclasses import replace
 from pathlib import Path
@@ -9,6 +10,7 @@ import pytest
 from PIL import Image
 
 from mmcore.data import store
+from mmcore.quality import duplicates
 from mmcore.quality.duplicates import across_splits, near_copies, torn_groups, within_splits
 from mmcore.quality.probe import probe_row, profile_table
 from tests.conftest import ROOT
@@ -214,3 +216,31 @@ def encoded(picture: Image.Image, quality: int) -> bytes:
     file = io.BytesIO()
     picture.save(file, "JPEG", quality=quality)
     return file.getvalue()
+
+
+def test_only_pairs_with_a_new_file_are_compared_again(tmp_path: Path, monkeypatch):
+    data, cache = tmp_path / "data", tmp_path / "cache"
+    copies = [("a", 1, 90), ("b", 1, 60), ("c", 2, 90), ("d", 2, 60)]
+    rows = [("train", sample(name, image=photograph(seed, quality=quality))) for name, seed, quality in copies]
+    asked: list[int] = []
+    same_media = duplicates._same_media
+
+    def counted(store_rows, kind, pairs, first_rows):
+        asked.append(len(pairs))
+        return same_media(store_rows, kind, pairs, first_rows)
+
+    monkeypatch.setattr(duplicates, "_same_media", counted)
+    first = near_copies(stored(data, *rows[:3]), data, cache)
+    shutil.rmtree(data)
+    table = stored(data, *rows)
+    assert near_copies(table, data, cache) == near_copies(table, data)
+    assert first.within == [None, "a", None]
+    assert near_copies(table, data).within == [None, "a", None, "c"]
+    assert near_copies(table, data, cache) == near_copies(table, data)
+    assert asked == [1, 1, 2, 2, 2]  # with the cache nothing was left to ask
+
+    file = cache / "near_copies" / "image.parquet"
+    content = bytearray(file.read_bytes())
+    content[20] ^= 1
+    file.write_bytes(content)
+    assert near_copies(table, data, cache) == near_copies(table, data)
