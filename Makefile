@@ -30,7 +30,7 @@ fmt: $(VENV)/ready-dev
 bench: $(VENV)/ready-dev
 	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
 
-faults-chain: $(VENV)/ready
+faults-chain: $(VENV)/ready-dev
 	$(BIN)/python -m tests.faults.chain $(ARGS)
 
 faults-data: $(VENV)/ready-dev

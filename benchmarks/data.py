@@ -223,6 +223,7 @@ def rows_done(cache: Path) -> dict[str, int]:
     return {
         folder.name: sum(pq.read_metadata(next(entry.glob("*.parquet"))).num_rows for entry in folder.iterdir())
         for folder in sorted(cache.iterdir())
+        if folder.name != "near_copies"
     }
 
 

@@ -142,6 +142,13 @@ class FinetuneSettings:
     augment: AugmentSettings
     optim: OptimSettings
 
+    @property
+    def medium(self) -> str:
+        """The medium that the task is about: of retrieval the first that its texts are compared with."""
+        if "contrasts" in self.task:
+            return next(str(name) for name in self.task["contrasts"][0]["among"] if name != "text")
+        return str(self.task.get("of", "video"))
+
 
 @dataclass(frozen=True)
 class TrainSettings:

@@ -131,6 +131,18 @@ def _model_modules(settings: Settings) -> list[str]:
     return [name for name in encoders if fingerprint.exists(name)]
 
 
+def _objective_modules(settings: Settings) -> list[str]:
+    names = [f"mmcore.objectives.{spec['name']}" for spec in settings.pretrain.objectives]
+    return [name for name in names if fingerprint.exists(name)]
+
+
+def _task_modules(settings: Settings, section: str) -> list[str]:
+    """Retrieval is trained by an objective that is found by name."""
+    name = settings.finetune[section].task["name"]
+    own = [f"mmcore.tasks.{name}", *(["mmcore.objectives.contrast"] if name == "retrieval" else [])]
+    return [module for module in own if fingerprint.exists(module)]
+
+
 # Where shards are worked on does not change what is made of them.
 RAY = "mmcore.data.engine_ray"
 MODALITIES = [f"mmcore.data.modalities.{name}" for name in ("audio", "image", "text", "video")]
@@ -146,7 +158,12 @@ STAGES: dict[str, Stage] = {
     "pretrain": Stage(
         _pretrain,
         lambda work, item: work.pretrained,
-        lambda settings, item: ["mmcore.training.pretrain", *_model_modules(settings), *MODALITIES],
+        lambda settings, item: [
+            "mmcore.training.pretrain",
+            *_objective_modules(settings),
+            *_model_modules(settings),
+            *MODALITIES,
+        ],
         leaves_model=True,
     ),
     "finetune": Stage(
@@ -154,7 +171,7 @@ STAGES: dict[str, Stage] = {
         lambda work, item: work.tasks / item,
         lambda settings, item: [
             "mmcore.training.finetune",
-            f"mmcore.tasks.{item}",
+            *_task_modules(settings, item),
             *_model_modules(settings),
             *MODALITIES,
         ],
@@ -165,7 +182,7 @@ STAGES: dict[str, Stage] = {
         lambda work, item: work.evaluation,
         lambda settings, item: [
             "mmcore.evaluation.evaluate",
-            *(f"mmcore.tasks.{task}" for task in settings.tasks),
+            *(name for task in settings.tasks for name in _task_modules(settings, task)),
             *_model_modules(settings),
             *MODALITIES,
         ],

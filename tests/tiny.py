@@ -9,7 +9,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
+from mmcore.data.batches import MEDIA
 from mmcore.data.modalities.text import train_tokenizer
+from mmcore.data.parts import ROW_SCHEMA
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.settings import AugmentSettings, ModelSettings, OptimSettings, PrepareSettings
@@ -28,16 +30,17 @@ MODEL = ModelSettings(
         "text": {"name": "text_transformer", "layers": 1},
         "image": {"name": "conv_vit", "patch": 2, "channels": [8], "residuals": 1, "layers": 1},
         "video": {"name": "frames", "layers": 1, "tokens_per_frame": 4},
+        "audio": {"name": "log_mel", "layers": 1},
     },
     fusion=None, decoder={"name": "cross_attention", "layers": 1},
 )  # fmt: skip
 AUGMENT = AugmentSettings(shift=1, flip=False)
 CPU = Device(torch.device("cpu"), "fp32", "CPU")
 OBJECTIVES: list[dict[str, Any]] = [
-    {"name": "contrast", "pair": ["image", "text"], "weight": 1.0, "every": 1, "batch_size": None},
+    {"name": "contrast", "among": ["image", "text"], "weight": 1.0, "every": 1, "batch_size": None},
     {"name": "caption", "of": "image", "smoothing": 0.1, "weight": 1.0, "every": 1, "batch_size": None},
     {"name": "masked_language", "share": 0.3, "weight": 0.5, "every": 1, "batch_size": None},
-    {"name": "contrast", "pair": ["video", "text"], "weight": 0.5, "every": 2, "batch_size": 4},
+    {"name": "contrast", "among": ["video", "text"], "weight": 0.5, "every": 2, "batch_size": 4},
     {"name": "caption", "of": "video", "smoothing": 0.1, "weight": 0.5, "every": 2, "batch_size": 4},
 ]
 
@@ -46,9 +49,12 @@ class TinyCorpus:
     """Rows made in memory, with the interface of a prepared split."""
 
     def __init__(self, rows: Sequence[dict[str, Any]]) -> None:
-        empty = {"positives": None, "captions": [], "summary": None, "transcript": None}
-        self.rows = [{**empty, **{k: v for k, v in row.items() if k not in ("image", "video")}} for row in rows]
-        self.media = [{"image": row.get("image"), "video": row.get("video")} for row in rows]
+        empty = {
+            "positives": None, "captions": [], "summary": None, "transcript": None, "speech_text": None, "qa": [],
+            "labels": {},
+        }  # fmt: skip
+        self.rows = [{**empty, **{k: v for k, v in row.items() if k not in MEDIA}} for row in rows]
+        self.media = [{name: row.get(name) for name in MEDIA} for row in rows]
         self.ids = [row["id"] for row in rows]
 
     def __len__(self) -> int:
@@ -61,11 +67,11 @@ class TinyCorpus:
         return self.media[index]["video"]
 
     def audio(self, index: int) -> Any:
-        return None
+        return self.media[index]["audio"]
 
     def with_(self, *columns: str) -> list[int]:
         def has(index: int, column: str) -> bool:
-            if column in ("image", "video", "audio"):
+            if column in MEDIA:
                 return self.media[index].get(column) is not None
             return bool(self.rows[index][column])
 
@@ -83,11 +89,25 @@ def caption(text: str) -> dict[str, str]:
     return {"text": text, "lang": "en"}
 
 
+def tone(colour: str, seed: int) -> Any:
+    """float16 [T, 8], T from 9 to 14: a colour sounds in a band of its own."""
+    bands = np.random.default_rng(seed).normal(0, 0.1, (9 + seed % 6, PREPARE.audio_mels))
+    bands[:, list(COLOURS).index(colour)] += 1
+    return bands.astype(np.float16)
+
+
 def scene(number: int) -> dict[str, Any]:
-    """A picture with two captions."""
+    """A picture with two captions, its colour spoken, a question about it, and where the square is as a label."""
     colour, place = list(COLOURS)[number % 3], list(PLACES)[number // 3 % 2]
     captions = [caption(f"a {colour} square on the {place}"), caption(f"on the {place} there is {colour}")]
-    return {"id": f"scene-{number}", "image": picture(colour, place, number), "captions": captions}
+    return {
+        "id": f"scene-{number}", "image": picture(colour, place, number), "captions": captions,
+        "audio": tone(colour, number), "speech_text": colour, "labels": {"place": place},
+        "qa": [
+            {"question": "which colour is it?", "answers": [colour]},
+            {"question": "is it on the left?", "answers": ["yes" if place == "left" else "no"]},
+        ],
+    }  # fmt: skip
 
 
 def clip(number: int) -> dict[str, Any]:
@@ -134,8 +154,8 @@ def write_prepared(folder: Path, *, clips: int = 12) -> Path:
         made = corpus(scenes=scenes, clips=clips)
         part = folder / split / "part-00000"
         part.mkdir(parents=True)
-        pq.write_table(pa.Table.from_pylist([{"id": i, **r} for i, r in zip(made.ids, made.rows, strict=True)]),
-                       part / "rows.parquet")  # fmt: skip
+        rows = [{**row, "labels": list(row["labels"].items())} for row in made.rows]
+        pq.write_table(pa.Table.from_pylist(rows, ROW_SCHEMA), part / "rows.parquet")
         for name in ("image", "video"):
             present = made.with_(name)
             if present:
@@ -143,6 +163,12 @@ def write_prepared(folder: Path, *, clips: int = 12) -> Path:
                 index = np.full(len(made), -1, np.int64)
                 index[present] = np.arange(len(present))
                 np.save(part / f"{name}.index.npy", index)
+        spoken = made.with_("audio")
+        lengths = [len(made.media[i]["audio"]) for i in spoken]
+        np.save(part / "audio.npy", np.concatenate([made.media[i]["audio"] for i in spoken]))
+        places = np.full((len(made), 2), -1, np.int64)
+        places[spoken] = np.stack([np.cumsum(lengths) - lengths, lengths], axis=1)
+        np.save(part / "audio.index.npy", places)
         splits[split] = {"rows": len(made), "parts": [f"{split}/part-00000"]}
     write_json(folder / "prepared.json", {"schema_version": 1, "modalities": {}, "splits": splits, "settings": {}})
     return folder

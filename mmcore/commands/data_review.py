@@ -18,7 +18,7 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     if TASK not in settings.finetune:
         raise LookupError(f"params.yaml has no task '{TASK}', whose model compares captions with pictures")
     model = load_model(workspace.tasks / TASK, choose(settings.train).torch)
-    medium = str(settings.finetune[TASK].task["of"])
+    medium = settings.finetune[TASK].medium
     scored = {}
     for split in [name for name in SPLITS if name in (arguments.split or SPLITS)]:
         pairs = embed_pairs(Corpus(workspace.prepared, split), model, medium)

@@ -15,9 +15,12 @@ import torch
 from torch import Tensor
 
 from mmcore.data import ranks
-from mmcore.settings import AugmentSettings
+from mmcore.settings import AugmentSettings, PrepareSettings
 
 MEDIA = ("image", "audio", "video")
+# Texts that go into the model beside the one that it writes or is compared with; they are inputs of their own name.
+READ = ("transcript", "question")
+LABEL = "label"
 CHOICES = ("any", "consensus")
 NO_AUGMENTATION = AugmentSettings(shift=0, flip=False)
 
@@ -25,6 +28,8 @@ NO_AUGMENTATION = AugmentSettings(shift=0, flip=False)
 class Tokens(Protocol):
     """What turns texts into ids: a model's processor."""
 
+    @property
+    def prepare(self) -> PrepareSettings: ...
     def encode(self, texts: Sequence[str], *, context: int | None = None) -> list[list[int]]: ...
     def pad(self, rows: Sequence[Sequence[int]]) -> tuple[Tensor, Tensor]: ...
 
@@ -45,7 +50,8 @@ class Rows(Protocol):
 
 @dataclass(frozen=True)
 class Batch:
-    """Inputs by name, `(values, mask)`: media [B, ...] with presence [B], texts ids [B, T] with their mask [B, T].
+    """Inputs by name, `(values, mask)`: pictures and clips [B, ...] with presence [B]; texts as ids [B, T] and
+    recordings [B, T, mels] with their mask [B, T]; the number of the `label` [B] with whether it is known [B].
 
     `same_BB[i, j]`: row i's text (or key) also fits row j, so the two are never negatives of each other. Where several
     ranks train together, the inputs are this rank's share of the batch; `ids` and `same_BB` are those of all of it.
@@ -126,14 +132,14 @@ def texts_of(row: Mapping[str, Any], *columns: str) -> list[str]:
 class Batches:
     """The batches of the rows of `corpus` that have all the columns of `needs`.
 
-    needs: the columns a row must have, among `image`, `video`, `audio`, `captions`, `summary`, `transcript`; media
-        become the inputs of their name, the first text column becomes the input `text`.
-    transcript_context: if set, rows that have a transcript also give the input `transcript`, of so many tokens;
-        others are masked there.
+    needs: the columns a row must have. Media and the texts of `READ` become the inputs of their name; all other texts
+        together (`captions`, `summary` ...) are those of which one becomes the input `text`.
+    also: columns of `READ` that give an input too, masked where a row has none.
+    label: the number of each label; the column `label` then becomes the input of that name, masked where it has none.
     choice: `any` of the row's texts is drawn each time, or always the one that agrees most with its others
         (`consensus`): a model that is to write one text learns the common way of saying it.
-    The order is a new permutation in every epoch. With `shuffle` off, rows
-    come in order with their first text, the last batch may be short, and nothing is augmented.
+    The order is a new permutation in every epoch. With `shuffle` off, rows come in order with their first text, the
+    last batch may be short, and nothing is augmented.
     """
 
     def __init__(
@@ -144,8 +150,8 @@ class Batches:
         *,
         batch_size: int,
         seed: int = 0,
-        context: int,
-        transcript_context: int | None = None,
+        also: Sequence[str] = (),
+        label: Mapping[str, int] | None = None,
         augment: AugmentSettings = NO_AUGMENTATION,
         choice: str = "any",
         shuffle: bool = True,
@@ -157,13 +163,16 @@ class Batches:
         if not self.indices:
             raise ValueError(f"no row has {' and '.join(needs)}")
         self.media = [name for name in needs if name in MEDIA]
-        columns = [name for name in needs if name not in MEDIA]
-        self.texts = Texts(corpus, self.indices, columns, tokens, context=context) if columns else None
-        self.transcripts = (
-            Texts(corpus, self.indices, ["transcript"], tokens, context=transcript_context)
-            if transcript_context is not None
-            else None
-        )
+        columns = [name for name in needs if name not in (*MEDIA, *READ, LABEL)]
+        prepare = tokens.prepare
+        self.texts = Texts(corpus, self.indices, columns, tokens, context=prepare.context) if columns else None
+        contexts = {"transcript": prepare.transcript_context, "question": prepare.context}
+        self.read = {
+            name: Texts(corpus, self.indices, [name], tokens, context=contexts[name])
+            for name in READ
+            if name in needs or name in also
+        }
+        self.label = label
         self.choices: Mapping[int, Sequence[int]] = {}
         if self.texts is not None:
             self.choices = self.texts.most_agreed() if choice == "consensus" and shuffle else self.texts.numbers
@@ -188,17 +197,20 @@ class Batches:
         if self.shuffle:
             for name, (values, mask) in inputs.items():
                 shifts, mirrored = variations(self.augment, random, len(chosen))
-                inputs[name] = augmented(values, shifts[share], mirrored[share]), mask
+                if name != "audio":
+                    inputs[name] = augmented(values, shifts[share], mirrored[share]), mask
         picked: list[int] = []
         if self.texts is not None:
             numbers = [self.choices[index] for index in chosen]
             draws = random.random(len(chosen)) if self.shuffle else np.zeros(len(chosen))
             picked = [own[int(draw * len(own))] for own, draw in zip(numbers, draws, strict=True)]
             inputs["text"] = self._padded([self.texts.encoded[i] for i in picked], share)
-        if self.transcripts is not None:
-            own = [self.transcripts.numbers[index][:1] for index in chosen]
-            encoded = [self.transcripts.encoded[i[0]] if i else () for i in own]
-            inputs["transcript"] = self._padded(encoded, share)
+        for name, texts in self.read.items():
+            numbers = [texts.numbers[index][:1] for index in chosen]
+            inputs[name] = self._padded([texts.encoded[i[0]] if i else () for i in numbers], share)
+        if self.label is not None:
+            found = torch.tensor([self.label.get(self.corpus.rows[index][LABEL], -1) for index in chosen])[share]
+            inputs[LABEL] = found.clamp(min=0), found >= 0
         return Batch([str(self.corpus.ids[i]) for i in chosen], inputs, self._same(chosen, picked))
 
     def _permutation(self, epoch: int) -> np.ndarray[Any, Any]:
@@ -207,8 +219,10 @@ class Batches:
         return np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.indices))
 
     def _media(self, name: str, chosen: list[int]) -> tuple[Tensor, Tensor]:
-        arrays = np.stack([getattr(self.corpus, name)(index) for index in chosen])
-        return torch.from_numpy(arrays), torch.ones(len(chosen), dtype=torch.bool)
+        arrays = [getattr(self.corpus, name)(index) for index in chosen]
+        if name == "audio":
+            return padded(arrays)
+        return torch.from_numpy(np.stack(arrays)), torch.ones(len(chosen), dtype=torch.bool)
 
     def _padded(self, rows: list[tuple[int, ...]], share: slice) -> tuple[Tensor, Tensor]:
         ids, mask = self.tokens.pad(rows)
@@ -222,6 +236,15 @@ class Batches:
             owned = [set(self.texts.numbers[index]) for index in chosen]
             same |= np.array([[number in texts for texts in owned] for number in picked])
         return torch.from_numpy(same)
+
+
+def padded(recordings: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, Tensor]:
+    """Recordings [T, mels] of any lengths as [B, T, mels], silence after the shorter ones, and their mask [B, T]."""
+    lengths = np.array([len(one) for one in recordings])
+    values = np.zeros((len(recordings), lengths.max(), recordings[0].shape[1]), recordings[0].dtype)
+    for row, one in zip(values, recordings, strict=True):
+        row[: len(one)] = one
+    return torch.from_numpy(values), torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])
 
 
 Variations = tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]

@@ -51,6 +51,7 @@ def evaluate(
     device = choose(settings.train)
     source = None if data is None or validated is None else (data, validated)
     tasks = [name for name in settings.finetune if (tasks_folder / name).is_dir()] if source else settings.tasks
+    train = Corpus(prepared, "train")
     splits = _TestSplits(prepared, source, output)
     progress = Progress("evaluate", total=2 * len(tasks), unit="steps")
     metrics: dict[str, dict[str, Any]] = {}
@@ -62,9 +63,9 @@ def evaluate(
             model, corpus, batch_size=settings.evaluate.batch_size, device=device.torch
         )
         progress.advance()
-        scores: dict[str, Score] = task.score(predictions, settings=settings.evaluate, seed=settings.seed)
+        scores: dict[str, Score] = task.score(predictions, train, settings=settings.evaluate, seed=settings.seed)
         if source is None:
-            scores = _with_colours(scores, predictions, Corpus(prepared, "train"), corpus)
+            scores = _with_colours(scores, predictions, train, corpus)
         metrics[name] = {metric: score.to_json() for metric, score in scores.items()}
         _write(output, name, predictions)
         progress.advance()

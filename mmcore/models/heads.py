@@ -1,10 +1,23 @@
-"""What stands on the encoders: pooling into the shared space, and words from tokens."""
+"""What stands on the encoders: pooling into the shared space, words from tokens, and the heads of tasks.
+
+A head is made of its options and what the model gives it (see `encoders`, `fusion`). Called with encoded inputs by
+name, it returns its answer [B, ...]. Shapes: B batch, T tokens, D width, E shared space, V vocabulary, C classes, M
+modalities.
+"""
+
+from collections.abc import Mapping
+from typing import Any
 
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcore.models.fusion import FUSIONS, Fused, Pooled
 from mmcore.models.layers import widened
+from mmcore.registry import Table
+from mmcore.settings import Component
+
+HEADS: Table[Any] = Table("head")
 
 
 class Projection(nn.Module):
@@ -43,3 +56,43 @@ class Words(nn.Module):
 
     def forward(self, tokens_BTD: Tensor, embedding: nn.Embedding) -> Tensor:
         return F.linear(self.norm(F.gelu(self.dense(tokens_BTD))), embedding.weight, self.bias)
+
+
+@HEADS.add("classes")
+class Classes(nn.Module):
+    """Logits [B, C] of `classes` from what `fusion` makes of the inputs."""
+
+    def __init__(
+        self, *, inputs: list[str], classes: list[str], fusion: Component, width: int, heads: int, dropout: float
+    ) -> None:
+        super().__init__()
+        self.inputs, self.classes = inputs, classes
+        self.fusion = FUSIONS.build(fusion, modalities=inputs, width=width, heads=heads, dropout=dropout)
+        self.norm = nn.LayerNorm(width)
+        self.out = nn.Linear(width, len(classes))
+
+    def fuse(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Fused:
+        """The inputs joined, with the weight that each has."""
+        return self.fusion({name: encoded[name] for name in self.inputs})  # type: ignore[no-any-return]
+
+    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        return widened(self.out(self.norm(self.fuse(encoded).pooled)))
+
+
+@HEADS.add("votes")
+class Votes(nn.Module):
+    """Decision level: every modality chooses among the classes by itself, and their probabilities are averaged with
+    learned weights over those that are there. Logarithms of probabilities [B, C]."""
+
+    def __init__(self, *, inputs: list[str], classes: list[str], width: int) -> None:
+        super().__init__()
+        self.inputs, self.classes = inputs, classes
+        self.pool = Pooled(width, inputs)
+        self.out = nn.ModuleDict({name: nn.Linear(width, len(classes)) for name in inputs})
+        self.trust = nn.Parameter(torch.zeros(len(inputs)))
+
+    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        vectors_BMD, present_BM = self.pool({name: encoded[name] for name in self.inputs})
+        votes = [widened(self.out[name](vectors_BMD[:, m])) for m, name in enumerate(self.inputs)]
+        weights_BM = widened(self.trust).expand(len(present_BM), -1).masked_fill(~present_BM, -1e4).log_softmax(1)
+        return torch.logsumexp(torch.stack(votes, 1).log_softmax(-1) + weights_BM[..., None], 1)

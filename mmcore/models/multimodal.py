@@ -1,8 +1,9 @@
-"""The model: encoders by modality, one shared space, one decoder, and how it is saved.
+"""The model: encoders by modality, one shared space, one decoder, heads for tasks, and how it is saved.
 
 Shapes: B batch, T tokens, D width, E shared space, V vocabulary. An input is `(values, mask)`: images uint8
-[B, S, S, 3], clips uint8 [B, F, S, S, 3], texts int64 [B, T]; the mask says which rows [B], for texts which tokens
-[B, T], are there. A plain module: transformers' base class takes six seconds to import, in every process.
+[B, S, S, 3], clips uint8 [B, F, S, S, 3], texts int64 [B, T], recordings [B, T, mels]; the mask says which rows [B],
+for texts and recordings which tokens [B, T], are there. A plain module: transformers' base class takes six seconds to
+import, in every process.
 """
 
 import dataclasses
@@ -15,14 +16,15 @@ import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 
+from mmcore.data.batches import READ
 from mmcore.data.modalities.text import BOS, EOS
 from mmcore.models.decoder import DECODERS
 from mmcore.models.encoders import ENCODERS
 from mmcore.models.fusion import FUSIONS
-from mmcore.models.heads import Projection, Words
+from mmcore.models.heads import HEADS, Projection, Words
 from mmcore.models.layers import initialise
 from mmcore.models.processor import Processor
-from mmcore.settings import ModelSettings, PrepareSettings
+from mmcore.settings import Component, ModelSettings, PrepareSettings
 from mmcore.workspace import read_json, write_json
 
 MODEL_TYPE = "mmcore_multimodal"
@@ -32,10 +34,13 @@ Input = tuple[Tensor, Tensor]
 class MultimodalModel(nn.Module):
     """Encodes each modality, embeds it in the shared space and writes text about any set of them.
 
-    Clips' transcripts and captions go through the same text encoder: the input `transcript` is a text.
+    All texts go through the same text encoder: the inputs `transcript` and `question` are texts, too. Tasks and
+    objectives add `heads` of their own, which are saved with the model.
     """
 
-    def __init__(self, settings: ModelSettings, processor: Processor) -> None:
+    def __init__(
+        self, settings: ModelSettings, processor: Processor, heads: Mapping[str, Component] | None = None
+    ) -> None:
         super().__init__()
         self.settings, self.processor = settings, processor
         given: dict[str, Any] = {
@@ -50,17 +55,30 @@ class MultimodalModel(nn.Module):
         self.projections = nn.ModuleDict(
             {modality: Projection(settings.width, settings.heads, settings.embed_dim) for modality in self.encoders}
         )
-        given["modalities"] = [*self.encoders, "transcript"]
+        given["modalities"] = [*self.encoders, *READ]
         self.fusion = None if settings.fusion is None else FUSIONS.build(settings.fusion, **given)
         self.kinds = nn.ParameterDict({kind: torch.zeros(settings.width) for kind in given["modalities"]})
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
         self.words = Words(settings.width, processor.vocabulary) if "text" in self.encoders else None
         self.decoder = None if settings.decoder is None else DECODERS.build(settings.decoder, **given)
         initialise(self)
+        self._given = given
+        self.heads = nn.ModuleDict()
+        self.head_specs: dict[str, Component] = {}
+        self.add_heads(heads or {})
 
     @property
     def device(self) -> torch.device:
         return self.logit_scale.device
+
+    def add_heads(self, specs: Mapping[str, Component]) -> None:
+        """Give the model the heads that it does not have yet, freshly initialised; one of the same name that is made
+        otherwise is replaced."""
+        for name, spec in specs.items():
+            if self.head_specs.get(name) != spec:
+                head = HEADS.build(spec, **self._given)
+                initialise(head)
+                self.heads[name], self.head_specs[name] = head.to(self.device), dict(spec)
 
     def encode(self, modality: str, values: Tensor, mask: Tensor) -> Input:
         """Tokens [B, T, D] and their mask [B, T]."""
@@ -93,6 +111,10 @@ class MultimodalModel(nn.Module):
         assert self.words is not None
         return self.words(tokens_BTD, self._encoder("text").embedding)  # type: ignore[no-any-return]
 
+    def answer(self, head: str, encoded: Mapping[str, Input]) -> Tensor:
+        """What the head of this name says about encoded inputs, see `heads`."""
+        return self.heads[head](encoded)  # type: ignore[no-any-return]
+
     def scale(self) -> Tensor:
         """The factor on cosine similarities under the contrastive loss, at most 100."""
         return self.logit_scale.clamp(max=math.log(100)).exp()
@@ -112,6 +134,7 @@ class MultimodalModel(nn.Module):
             "model_type": MODEL_TYPE,
             "model": dataclasses.asdict(self.settings),
             "prepare": dataclasses.asdict(self.processor.prepare),
+            "heads": self.head_specs,
         }
         write_json(folder / "config.json", config)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
@@ -125,7 +148,7 @@ class MultimodalModel(nn.Module):
         if config.get("model_type") != MODEL_TYPE:
             raise ValueError(f"{folder / 'config.json'} is no {MODEL_TYPE} but '{config.get('model_type')}'")
         processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
-        model = cls(ModelSettings(**config["model"]), processor)
+        model = cls(ModelSettings(**config["model"]), processor, config["heads"])
         model.restore(load_file(folder / "model.safetensors"), str(folder))
         return model.to(device or torch.device("cpu")).eval()
 
@@ -152,4 +175,4 @@ class MultimodalModel(nn.Module):
 
 
 def _encoded_as(modality: str) -> str:
-    return "text" if modality == "transcript" else modality
+    return "text" if modality in READ else modality

@@ -29,6 +29,9 @@ from mmcore.quality.proofs import proven
 # Where the same media are in two splits, the copy in the earlier one of these stays.
 KEPT_FIRST = ("test", "validation", "train")
 _ROWS_AT_ONCE = 100
+# Of one kind so many suspected pairs are compared: seconds for texts, a minute or two for media. Where there are more,
+# as among texts made by one pattern, those left out are counted.
+MOST_COMPARED = {"image": 100_000, "video": 100_000, "audio": 100_000, "text": 200_000}
 _TEXTS = ["captions", "transcript", "summary", "speech_text", "qa"]
 
 _Codes = NDArray[np.int64]
@@ -71,10 +74,11 @@ def torn_groups(profile: pa.Table) -> list[str | None]:
 @dataclass(frozen=True)
 class NearCopies:
     """For each profile row: the id of the earlier sample of its split that it nearly equals (`within`), and the place
-    (`split/id`) of one in a split that has precedence (`across`)."""
+    (`split/id`) of one in a split that has precedence (`across`). `uncompared`: how many more pairs look alike."""
 
     within: list[str | None]
     across: list[str | None]
+    uncompared: int
 
 
 def near_copies(profile: pa.Table, data: Path, cache: Path | None = None) -> NearCopies:
@@ -86,8 +90,11 @@ def near_copies(profile: pa.Table, data: Path, cache: Path | None = None) -> Nea
     """
     ranks, group = _ranks(profile), _codes(profile["group"])
     within, across = np.full(len(ranks), -1), np.full(len(ranks), -1)
+    uncompared = 0
     for kind, codes in _files(profile).items():
-        for earlier, later in _proven(profile, data, cache, kind, codes):
+        found, left = _proven(profile, data, cache, kind, codes)
+        uncompared += left
+        for earlier, later in found:
             if ranks[earlier] == ranks[later]:
                 if group[earlier] != group[later] and within[later] < 0:
                     within[later] = earlier
@@ -95,14 +102,17 @@ def near_copies(profile: pa.Table, data: Path, cache: Path | None = None) -> Nea
                 kept, other = sorted((earlier, later), key=lambda row: int(ranks[row]))
                 if across[other] < 0 or ranks[kept] < ranks[across[other]]:
                     across[other] = kept
-    return NearCopies(_named(profile, within, with_split=False), _named(profile, across, with_split=True))
+    return NearCopies(_named(profile, within, with_split=False), _named(profile, across, with_split=True), uncompared)
 
 
 # Near copies: suspected, then proven ---------------------------------------------------------------------------------
 
 
-def _proven(profile: pa.Table, data: Path, cache: Path | None, kind: str, codes: _Codes) -> list[tuple[int, int]]:
-    """The pairs of rows (lower one first, in order of the higher one) whose files of this kind are near copies."""
+def _proven(
+    profile: pa.Table, data: Path, cache: Path | None, kind: str, codes: _Codes
+) -> tuple[list[tuple[int, int]], int]:
+    """The pairs of rows (lower one first, in order of the higher one) whose files of this kind are near copies, and
+    how many suspected pairs were left uncompared."""
     fingerprints = profile[f"{kind}_fingerprint"].combine_chunks()
     usable = np.flatnonzero((codes >= 0) & fingerprints.is_valid().to_numpy(zero_copy_only=False))
     # Equal files are compared once, by the first row of each.
@@ -115,8 +125,9 @@ def _proven(profile: pa.Table, data: Path, cache: Path | None, kind: str, codes:
     one, other = first_rows[pairs].T
     pointless = alone[pairs].all(axis=1) & (ranks[one] == ranks[other]) & (group[one] == group[other])
     pairs = pairs[~pointless]
+    pairs, left = _most_telling(pairs, ranks[first_rows], MOST_COMPARED[kind])
     if not len(pairs):
-        return []
+        return [], 0
     store_rows = _StoreRows(profile, data)
     compare = _same_texts if kind == "text" else _same_media
     same = proven(
@@ -135,14 +146,26 @@ def _proven(profile: pa.Table, data: Path, cache: Path | None, kind: str, codes:
     }
     rows = sorted({row for pair in found for row in pair})
     positives = {row: content["positives"] for row, content in store_rows.read(rows, ["positives"])}
-    return sorted(
-        (
-            (earlier, later)
-            for earlier, later in found
-            if ranks[earlier] != ranks[later] or positives[earlier] is None or positives[earlier] != positives[later]
-        ),
-        key=lambda pair: (pair[1], pair[0]),
+    different = (
+        (earlier, later)
+        for earlier, later in found
+        if ranks[earlier] != ranks[later] or positives[earlier] is None or positives[earlier] != positives[later]
     )
+    return sorted(different, key=lambda pair: (pair[1], pair[0])), left
+
+
+def _most_telling(pairs: Pairs, ranks: _Codes, most: int) -> tuple[Pairs, int]:
+    """At most so many of the pairs of files, in their order, and how many are left out: those across splits come
+    first, then one for each file, then a second one for each ..."""
+    if len(pairs) <= most:
+        return pairs, 0
+    lower, higher = pairs.T
+    order = np.lexsort((lower, higher))
+    starts = np.flatnonzero(np.diff(higher[order], prepend=-1))
+    turn = np.empty(len(pairs), np.int64)
+    turn[order] = np.arange(len(pairs)) - np.repeat(starts, np.diff(starts, append=len(pairs)))
+    chosen = np.lexsort((lower, higher, turn, ranks[lower] == ranks[higher]))[:most]
+    return pairs[np.sort(chosen)], len(pairs) - most
 
 
 def _suspected(kind: str, fingerprints: pa.Array) -> Pairs:

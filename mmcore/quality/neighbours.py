@@ -14,8 +14,9 @@ RADIUS = 6
 # Two texts are close if so many of their permutations agree at least: a true similarity of 0.9 seldom shows as less.
 AGREEING = round(0.8 * NUM_PERMUTATIONS)
 _BYTES_PER_BAND = 8
-# Each fingerprint is compared with so many that share a key with it, in sorted order; more of them say little.
-_WINDOW = 40
+# Each fingerprint is compared with so many that share a key with it, in sorted order; more of them say little. Texts
+# made by one pattern share keys by the thousand.
+_WINDOW_OF_HASHES, _WINDOW_OF_SIGNATURES = 40, 8
 _MOST_PAIRS_PER_ROW, _MOST_PAIRS = 64, 20_000_000
 
 Pairs = NDArray[np.int64]
@@ -28,7 +29,7 @@ def close_hashes(hashes: NDArray[np.int64]) -> Pairs:
     bits = hashes[order].astype("<i8").view("<u8")
     octets = bits.view(np.uint8).reshape(-1, 8).astype(np.uint16)
     keys = (octets[:, first] << 8 | octets[:, second] for first, second in combinations(range(8), 2))
-    return _pairs(keys, bits, _hashes_agree, order)
+    return _pairs(keys, bits, _hashes_agree, order, _WINDOW_OF_HASHES)
 
 
 def close_signatures(fingerprints: NDArray[np.uint8]) -> Pairs:
@@ -39,7 +40,7 @@ def close_signatures(fingerprints: NDArray[np.uint8]) -> Pairs:
     bands = signatures.view("<u8")
     assert bands.shape[1] * _BYTES_PER_BAND == NUM_PERMUTATIONS
     keys = (bands[:, band] for band in range(bands.shape[1]))
-    return _pairs(keys, signatures, _signatures_agree, order)
+    return _pairs(keys, signatures, _signatures_agree, order, _WINDOW_OF_SIGNATURES)
 
 
 def _hashes_agree(ones: Any, others: Any) -> NDArray[np.bool_]:
@@ -62,8 +63,10 @@ def _pairs(
     values: NDArray[Any],
     agree: Callable[[Any, Any], NDArray[np.bool_]],
     order: NDArray[np.int64],
+    window: int,
 ) -> Pairs:
-    """The pairs that share one of the keys and agree; `order`: the original place of each value."""
+    """The pairs that share one of the keys and agree; `order`: the original place of each value, `window`: how many
+    of the same key each is compared with."""
     count = len(order)
     found = np.zeros(0, np.int64)
     for key in keys:
@@ -71,7 +74,7 @@ def _pairs(
         ranked, compared = key[places], values[places]
         starts = np.arange(count, dtype=np.int32)
         fresh = [found]
-        for distance in range(1, _WINDOW + 1):
+        for distance in range(1, window + 1):
             starts = starts[: np.searchsorted(starts, count - distance)]
             starts = starts[ranked[starts] == ranked[starts + distance]]
             if not len(starts):

@@ -71,7 +71,7 @@ def validate(
     suite = expectations.read_suite(rules / SUITE, settings, probe.SCHEMA.names)
     decided = decisions.read_decisions(rules / decisions.FILE)
     store.verify(data)
-    profile = _mark_copies(_probe(data, settings, data_settings, cache, processes), data, cache)
+    profile, uncompared = _mark_copies(_probe(data, settings, data_settings, cache, processes), data, cache)
     findings = expectations.check(profile, suite, settings, logs / "data_docs")
     if findings.errors:
         raise RuntimeError("Great Expectations could not check the profile: " + "; ".join(findings.errors))
@@ -82,6 +82,10 @@ def validate(
     refused = _refused(data, data_settings.limit)
     quarantine = _quarantine(data, profile, problems, verdicts, findings.codes, settings) + refused
     summary = _summary(profile, verdicts, quarantine, len(refused), findings)
+    if uncompared:
+        summary["expectations"]["warnings"].append(
+            f"{uncompared} more pairs of samples look alike and were not compared"
+        )
     reasons = list(findings.failures) + _shortage(summary, settings)
     folder = logs if reasons else output
     folder.mkdir(parents=True, exist_ok=True)
@@ -119,7 +123,8 @@ def _probe(
     return probe.combined(parts)
 
 
-def _mark_copies(profile: pa.Table, data: Path, cache: Path | None) -> pa.Table:
+def _mark_copies(profile: pa.Table, data: Path, cache: Path | None) -> tuple[pa.Table, int]:
+    """The profile with what is there more than once, and how many pairs that look alike were not compared."""
     near = duplicates.near_copies(profile, data, cache)
     for name, values in (
         ("duplicate_of", duplicates.within_splits(profile)),
@@ -129,7 +134,7 @@ def _mark_copies(profile: pa.Table, data: Path, cache: Path | None) -> pa.Table:
         ("torn_from", duplicates.torn_groups(profile)),
     ):
         profile = profile.set_column(profile.schema.get_field_index(name), name, pa.array(values, pa.string()))
-    return profile
+    return profile, near.uncompared
 
 
 # Judging --------------------------------------------------------------------------------------------------------------

@@ -39,7 +39,7 @@ def write_golden(output: Path, *, data: Path, validated: Path, evaluation: Path,
     for task in settings.tasks:
         if task in MAKERS:
             rows = read_table(evaluation / "predictions" / f"{task}.parquet").to_pylist()
-            of = settings.finetune[task].task.get("of", "video")
+            of = settings.finetune[task].medium
             requests[task] = MAKERS[task](rows, of, samples, settings.release.golden)
     write_json(output / "requests.json", {"tolerance": TOLERANCE, "tasks": requests})
     pq.write_table(samples.media(), output / "media.parquet", compression="none")

@@ -178,7 +178,7 @@ def _build(folder: Path, parameters: dict[str, Tensor]) -> MultimodalModel:
     config = read_json(folder / "config.json")
     processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
     with torch.device("meta"):
-        model = MultimodalModel(ModelSettings(**config["model"]), processor)
+        model = MultimodalModel(ModelSettings(**config["model"]), processor, config["heads"])
     model.load_state_dict(parameters, assign=True)
     return model.requires_grad_(False).eval()
 

@@ -1,5 +1,6 @@
 """Captioning: a sentence about a picture or a clip, written word by word."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from mmcore.data.batches import Batch, Batches, Rows
 from mmcore.metrics import Score
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
-from mmcore.settings import AugmentSettings, EvaluateSettings
+from mmcore.settings import AugmentSettings, Component, EvaluateSettings
 from mmcore.tasks import Predictions
 from mmcore.tasks._writing import validation_loss, write_all, writing_loss
 
@@ -30,12 +31,15 @@ class Task:
     def needs(self) -> tuple[str, ...]:
         return (self.of, "captions")
 
+    def heads(self, corpus: Rows) -> Mapping[str, Component]:
+        return {}
+
     def batches(
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
     ) -> Batches:
         return Batches(
             corpus, processor, self.needs, batch_size=batch_size, seed=seed, augment=augment,
-            choice=self.choice, context=processor.prepare.context,
+            choice=self.choice,
         )  # fmt: skip
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
@@ -49,13 +53,12 @@ class Task:
         batches = self._in_order(model.to(device).eval(), corpus, batch_size)
         return write_all(model, batches, [self.of], corpus, "captions")
 
-    def score(self, predictions: Predictions, *, settings: EvaluateSettings, seed: int) -> dict[str, Score]:
+    def score(
+        self, predictions: Predictions, train: Rows, *, settings: EvaluateSettings, seed: int
+    ) -> dict[str, Score]:
         from mmcore.tasks._scoring import score_texts  # noqa: PLC0415 (four seconds that training would pay, too)
 
         return score_texts(predictions, settings=settings, seed=seed)
 
     def _in_order(self, model: MultimodalModel, corpus: Rows, batch_size: int) -> Batches:
-        return Batches(
-            corpus, model.processor, self.needs, batch_size=batch_size, context=model.processor.prepare.context,
-            shuffle=False,
-        )  # fmt: skip
+        return Batches(corpus, model.processor, self.needs, batch_size=batch_size, shuffle=False)

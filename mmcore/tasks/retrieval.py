@@ -1,19 +1,22 @@
-"""Retrieval: of all pictures the one that a text describes, and the reverse, by closeness in the shared space.
+"""Retrieval: of all pictures the one that a text describes, and the reverse, by closeness in the shared space; likewise
+between any two modalities.
 
 Where captions are in several languages, each language asks and answers for itself, and captions of two languages find
 each other.
 """
 
 from collections import Counter
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
+from functools import cached_property
+from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
 from torch import Tensor
 
-from mmcore.data.batches import Batch, Batches, Rows
+from mmcore.data.batches import Batches, Rows
 from mmcore.metrics import Score
 from mmcore.metrics.languages import primary
 from mmcore.metrics.ranking import (
@@ -27,10 +30,10 @@ from mmcore.metrics.ranking import (
     recall_at,
     search,
 )
-from mmcore.models.losses import contrastive_loss
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
-from mmcore.settings import AugmentSettings, EvaluateSettings
+from mmcore.objectives._mixture import COLUMNS, MixedBatch, MixedBatches, Mixture
+from mmcore.settings import AugmentSettings, Component, EvaluateSettings
 from mmcore.tasks import Predictions, table
 
 Array = np.ndarray[Any, Any]
@@ -39,61 +42,82 @@ PLACES = (1, 5, 10)
 
 @dataclass(frozen=True)
 class Task:
-    """Retrieval between the medium `of` (`image` or `video`) and its captions, trained with InfoNCE."""
+    """Retrieval between modalities, each two of those that one of `contrasts` names: objectives `contrast` without
+    their name (`among`, `weight`, `every`, `batch_size`), on which the model is trained. A contrast for which a split
+    has no rows is left out, but for the first."""
 
-    of: str
+    contrasts: list[Component]
 
-    terms = ["contrast"]  # noqa: RUF012 (the same for all)
     headline = ("mean_reciprocal_rank", "max")
+
+    def __post_init__(self) -> None:
+        pairs = [frozenset(pair) for among in self._groups for pair in combinations(among, 2)]
+        if not pairs or len(set(pairs)) != len(pairs):
+            raise ValueError("each two modalities must stand in one of the contrasts of retrieval, and in one only")
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return (self.of, "captions")
+        return _columns(self._groups[0])
+
+    @cached_property
+    def terms(self) -> list[str]:
+        return [f"contrast_{one}_{other}" for among in self._groups for one, other in combinations(among, 2)]
+
+    def heads(self, corpus: Rows) -> Mapping[str, Component]:
+        return {}
 
     def batches(
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
-    ) -> Batches:
-        return Batches(
-            corpus, processor, self.needs, batch_size=batch_size, seed=seed, augment=augment,
-            context=processor.prepare.context,
-        )  # fmt: skip
+    ) -> MixedBatches:
+        mixture = Mixture([{"name": "contrast", **contrast} for contrast in self.contrasts], corpus)
+        return mixture.batches(corpus, processor, batch_size=batch_size, seed=seed, augment=augment)
 
-    def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
-        media, texts = (model.embed(name, *batch.inputs[name]) for name in (self.of, "text"))
-        present = batch.present(self.of, "text")
-        return {"contrast": contrastive_loss(texts, media, model.scale(), batch.same_BB, present)}
+    def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:
+        return {name: value for stream, part in batch.parts for name, value in stream.loss(model, part).items()}
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
-        """Recalls at 1 and 10 from text, and the mean reciprocal rank of both directions, 0 to 100."""
-        media, texts = self._embed(model, corpus, batch_size)
-        to_media, to_text = (
-            np.concatenate([search.ranking.ranks for search in searches])
-            for searches in (_from_texts(texts, media), _from_media(media, texts))
-        )
-        reciprocal = 50.0 * float((1 / to_media).mean() + (1 / to_text).mean())
-        recalls = {f"text_to_{self.of}_recall@{k}": recall_at(to_media, k) for k in (1, 10)}
+        """The recall at 10 of each direction, and the mean reciprocal rank of all of them, 0 to 100."""
+        found: dict[str, list[Array]] = {}
+        for sides in self._embed(model, corpus, batch_size):
+            for direction, one in _searches(sides):
+                found.setdefault(direction, []).append(one.ranking.ranks)
+        ranks = {direction: np.concatenate(parts) for direction, parts in found.items()}
+        reciprocal = 100 * float(np.mean([(1 / own).mean() for own in ranks.values()]))
+        recalls = {f"{direction}_recall@10": recall_at(own, 10) for direction, own in ranks.items()}
         return {**recalls, "mean_reciprocal_rank": reciprocal}
 
     def predict(self, model: MultimodalModel, corpus: Rows, *, batch_size: int, device: torch.device) -> Predictions:
-        """Both directions over all rows with the medium and captions, once for each language.
+        """All directions over all rows that have the two modalities; those from and to texts once for each language.
 
         Each row's first caption in a language searches the media; each medium searches all captions in a language
         that it has some in, and any of its own is right. With several languages, each row's first caption in the
         commonest one also searches all captions in each other language, and the reverse (`en_to_zh`, `zh_to_en`).
         Rows that share `positives` are right for each other.
         """
-        media, texts = self._embed(model.to(device).eval(), corpus, batch_size)
-        forth = _from_texts(texts, media)
-        rows = [row for one in forth for row in one.rows(f"text_to_{self.of}")]
-        rows += [row for one in _from_media(media, texts) for row in one.rows(f"{self.of}_to_text")]
-        rows += [row for name, one in _across(texts) for row in one.rows(name)]
-        asked = [text for one in forth for text in one.queries.labels]
-        right = [found for one in forth for found in one.right]
-        marks = {f"text_to_{self.of}_recall@1": {"ceiling": ceiling(asked, media.labels, right)}}
-        embeddings, ids = {self.of: media.vectors, "text": texts.vectors}, {self.of: media.ids, "text": texts.ids}
-        return Predictions(table(rows), embeddings, ids, marks)
+        rows: list[dict[str, Any]] = []
+        marks: dict[str, dict[str, float]] = {}
+        embeddings: dict[str, dict[str, Array]] = {}
+        for number, sides in enumerate(self._embed(model.to(device).eval(), corpus, batch_size)):
+            found = _searches(sides)
+            rows += [row for direction, one in found for row in one.rows(direction)]
+            if number == 0 and "text" in sides:
+                rows += [row for name, one in _across(sides["text"]) for row in one.rows(name)]
+            for direction in dict.fromkeys(direction for direction, _ in found if direction.startswith("text_to_")):
+                asked = [one for name, one in found if name == direction]
+                ideal = ceiling(
+                    [text for one in asked for text in one.queries.labels],
+                    sides[direction.removeprefix("text_to_")].labels,
+                    [right for one in asked for right in one.right],
+                )
+                marks[f"{direction}_recall@1"] = {"ceiling": ideal}
+            for name, side in sides.items():
+                embeddings.setdefault(name, {}).update(zip(side.ids, side.vectors, strict=True))
+        vectors = {name: np.stack(list(found.values())) for name, found in embeddings.items()}
+        return Predictions(table(rows), vectors, {name: list(found) for name, found in embeddings.items()}, marks)
 
-    def score(self, predictions: Predictions, *, settings: EvaluateSettings, seed: int) -> dict[str, Score]:
+    def score(
+        self, predictions: Predictions, train: Rows, *, settings: EvaluateSettings, seed: int
+    ) -> dict[str, Score]:
         """Recall at 1, 5 and 10 and the median rank, for each direction, against a random order.
 
         With several languages, those of the directions from and to the medium have a slice for each.
@@ -114,30 +138,53 @@ class Task:
                 scores[name] = replace(score, references=marks, slices=own)
         return scores
 
-    @torch.inference_mode()
-    def _embed(self, model: MultimodalModel, corpus: Rows, batch_size: int) -> tuple["_Side", "_Side"]:
-        """The media, and all their captions (those that differ), in the order of the rows."""
-        batches = Batches(
-            corpus, model.processor, self.needs, batch_size=batch_size, context=model.processor.prepare.context,
-            shuffle=False,
-        )  # fmt: skip
-        rows = [corpus.rows[index] for index in batches.indices]
-        ids = [str(corpus.ids[index]) for index in batches.indices]
-        keys = [row.get("positives") or identity for row, identity in zip(rows, ids, strict=True)]
-        first = [_differing(row["captions"]) for row in rows]
-        numbered = [(number, place) for number, own in enumerate(first) for place in own]
-        texts = [rows[number]["captions"][place]["text"] for number, place in numbered]
-        tags = [primary(rows[number]["captions"][place]["lang"]) for number, place in numbered]
-        of_media = [model.embed(self.of, *batches.at(i).to(model.device).inputs[self.of]) for i in range(len(batches))]
-        of_texts = []
-        for start in range(0, len(texts), batch_size):
-            values, mask = model.processor.texts(texts[start : start + batch_size])
-            of_texts.append(model.embed("text", values.to(model.device), mask.to(model.device)))
-        media_NE, texts_NE = (torch.cat(parts).float().cpu().numpy() for parts in (of_media, of_texts))
-        names = [f"{ids[number]}#{place}" for number, place in numbered]
-        owners = [ids[number] for number, _ in numbered]
-        text_keys = [keys[number] for number, _ in numbered]
-        return _Side(ids, ids, ids, [], keys, media_NE), _Side(names, owners, texts, tags, text_keys, texts_NE)
+    @property
+    def _groups(self) -> list[list[str]]:
+        return [list(contrast["among"]) for contrast in self.contrasts]
+
+    def _embed(self, model: MultimodalModel, corpus: Rows, batch_size: int) -> list[dict[str, "_Side"]]:
+        """For each contrast that `corpus` has rows for, its modalities, embedded."""
+        present = [among for among in self._groups if corpus.with_(*_columns(among))]
+        return [_sides(model, corpus, among, batch_size) for among in present]
+
+
+@torch.inference_mode()
+def _sides(model: MultimodalModel, corpus: Rows, among: Sequence[str], batch_size: int) -> dict[str, "_Side"]:
+    """The media of the rows that have all modalities, and all their captions (those that differ), in their order."""
+    batches = Batches(corpus, model.processor, _columns(among), batch_size=batch_size, shuffle=False)
+    rows = [corpus.rows[index] for index in batches.indices]
+    ids = [str(corpus.ids[index]) for index in batches.indices]
+    keys = [row.get("positives") or identity for row, identity in zip(rows, ids, strict=True)]
+    media = [name for name in among if name != "text"]
+    parts: dict[str, list[Tensor]] = {name: [] for name in media}
+    for number in range(len(batches)):
+        batch = batches.at(number).to(model.device)
+        for name in media:
+            parts[name].append(model.embed(name, *batch.inputs[name]))
+    sides = {name: _Side(ids, ids, ids, [], keys, torch.cat(parts[name]).float().cpu().numpy()) for name in media}
+    if "text" in among:
+        sides["text"] = _texts(model, rows, ids, keys, batch_size)
+    return sides
+
+
+def _texts(
+    model: MultimodalModel, rows: Sequence[Mapping[str, Any]], ids: list[str], keys: list[str], batch_size: int
+) -> "_Side":
+    first = [_differing(row["captions"]) for row in rows]
+    numbered = [(number, place) for number, own in enumerate(first) for place in own]
+    texts = [rows[number]["captions"][place]["text"] for number, place in numbered]
+    tags = [primary(rows[number]["captions"][place]["lang"]) for number, place in numbered]
+    parts = []
+    for start in range(0, len(texts), batch_size):
+        values, mask = model.processor.texts(texts[start : start + batch_size])
+        parts.append(model.embed("text", values.to(model.device), mask.to(model.device)))
+    names = [f"{ids[number]}#{place}" for number, place in numbered]
+    owners, text_keys = ([column[number] for number, _ in numbered] for column in (ids, keys))
+    return _Side(names, owners, texts, tags, text_keys, torch.cat(parts).float().cpu().numpy())
+
+
+def _columns(among: Sequence[str]) -> tuple[str, ...]:
+    return tuple(COLUMNS.get(name, name) for name in among)
 
 
 @dataclass(frozen=True)
@@ -204,6 +251,21 @@ class _Search:
 def _found(queries: _Side, candidates: _Side, lang: str | None) -> _Search:
     right = positive_sets(queries.keys, candidates.keys)
     return _Search(queries, candidates, right, search(queries.vectors, candidates.vectors, right), lang)
+
+
+def _searches(sides: Mapping[str, _Side]) -> list[tuple[str, _Search]]:
+    """Every direction between two of the sides, with texts once for each language."""
+    found = []
+    for one, other in combinations(sides, 2):
+        if "text" in (one, other):
+            medium = one if other == "text" else other
+            texts, media = sides["text"], sides[medium]
+            found += [(f"text_to_{medium}", search) for search in _from_texts(texts, media)]
+            found += [(f"{medium}_to_text", search) for search in _from_media(media, texts)]
+        else:
+            for asking, asked in ((one, other), (other, one)):
+                found.append((f"{asking}_to_{asked}", _found(sides[asking], sides[asked], None)))
+    return found
 
 
 def _from_texts(texts: _Side, media: _Side) -> list[_Search]:

@@ -1,5 +1,6 @@
 """Summarisation: one sentence about a clip, from its frames and, where there is one, the transcript of its talk."""
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 
 import torch
@@ -9,7 +10,7 @@ from mmcore.data.batches import NO_AUGMENTATION, Batch, Batches, Rows
 from mmcore.metrics import Score
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
-from mmcore.settings import AugmentSettings, EvaluateSettings
+from mmcore.settings import AugmentSettings, Component, EvaluateSettings
 from mmcore.tasks import Predictions
 from mmcore.tasks._writing import validation_loss, write_all, writing_loss
 
@@ -30,6 +31,9 @@ class Task:
     headline = ("loss", "min")
     needs = ("video", "summary")
 
+    def heads(self, corpus: Rows) -> Mapping[str, Component]:
+        return {}
+
     def batches(
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
     ) -> Batches:
@@ -49,7 +53,9 @@ class Task:
         batches = _batches(corpus, model.processor, self.needs, batch_size=batch_size, shuffle=False)
         return write_all(model, batches, SOURCES, corpus, "summary")
 
-    def score(self, predictions: Predictions, *, settings: EvaluateSettings, seed: int) -> dict[str, Score]:
+    def score(
+        self, predictions: Predictions, train: Rows, *, settings: EvaluateSettings, seed: int
+    ) -> dict[str, Score]:
         from mmcore.tasks._scoring import score_texts  # noqa: PLC0415 (four seconds that training would pay, too)
 
         return score_texts(predictions, settings=settings, seed=seed)
@@ -61,5 +67,5 @@ def _batches(
 ) -> Batches:  # fmt: skip
     return Batches(
         corpus, processor, needs, batch_size=batch_size, seed=seed, augment=augment, choice=choice, shuffle=shuffle,
-        context=processor.prepare.context, transcript_context=processor.prepare.transcript_context,
+        also=["transcript"],
     )  # fmt: skip

@@ -9,7 +9,7 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -23,7 +23,7 @@ from mmcore.data.batches import Rows
 from mmcore.models.layers import widened
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
-from mmcore.settings import AugmentSettings, OptimSettings
+from mmcore.settings import AugmentSettings, Component, OptimSettings
 from mmcore.training import checkpoint as checkpoints_of
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.device import Device
@@ -42,12 +42,14 @@ class Source(Protocol):
 
 class Learner(Protocol):
     """What can be trained. `terms`: the names of its losses; `headline`: the name of the validation number that
-    decides which weights are best, and `min` or `max`."""
+    decides which weights are best, and `min` or `max`; `heads`: what it adds to the model, by name."""
 
     headline: tuple[str, str]
 
     @property
     def terms(self) -> list[str]: ...
+
+    def heads(self, corpus: Any) -> Mapping[str, Component]: ...
 
     def batches(
         self, corpus: Any, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
@@ -96,6 +98,7 @@ def fit(
     phase: what the progress reports call this training.
     Three losses in a row that are no number raise ValueError with the ids of the samples.
     """
+    model.add_heads(learner.heads(train))
     model.to(device.torch)
     source = learner.batches(train, model.processor, batch_size=optim.batch_size, seed=seed, augment=augment)
     state = _State(model, learner, optim, device, seed)

@@ -8,7 +8,7 @@ from mmcore.data import ranks
 from mmcore.data.corpus import Corpus
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
-from mmcore.objectives import Mixture
+from mmcore.objectives._mixture import Mixture
 from mmcore.settings import Settings
 from mmcore.training import checkpoint
 from mmcore.training.device import choose

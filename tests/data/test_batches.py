@@ -8,7 +8,7 @@ from tests.tiny import TinyCorpus, caption, clip, corpus, picture, processor, sc
 
 
 def batches(rows=None, needs=("image", "captions"), **options):
-    options = {"batch_size": 6, "context": 12, **options}
+    options = {"batch_size": 6, **options}
     return Batches(rows or corpus(), processor(), needs, **options)
 
 
@@ -73,7 +73,7 @@ def test_a_caption_of_b_that_a_lacks_fits_only_b():
 
 def test_a_missing_transcript_is_masked():
     rows = TinyCorpus([clip(0), clip(1)])
-    source = batches(rows, needs=("video", "summary"), transcript_context=16, shuffle=False)
+    source = batches(rows, needs=("video", "summary"), also=["transcript"], shuffle=False)
     batch = source.at(0)
     assert batch.inputs["transcript"][1].any(1).tolist() == [False, True]
     assert batch.inputs["video"][0].shape == (2, 2, 16, 16, 3)

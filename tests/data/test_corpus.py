@@ -102,7 +102,7 @@ def test_batches_are_the_same_bit_by_bit_and_at_any_place_of_the_order(
 ) -> None:
     batches = [
         Batches(
-            corpus, Processor.load(prepared, SETTINGS), ["image", "captions"], batch_size=4, seed=3, context=32,
+            corpus, Processor.load(prepared, SETTINGS), ["image", "captions"], batch_size=4, seed=3,
             augment=AugmentSettings(shift=2, flip=True),
         )
         for corpus in (Corpus(prepared, "train"), Corpus(streamed, "train", data=world))

@@ -7,7 +7,7 @@ import torch
 from safetensors.torch import save_file
 
 from mmcore.data import ranks
-from mmcore.objectives import Mixture
+from mmcore.objectives._mixture import Mixture
 from mmcore.training.fit import fit
 from tests.tiny import AUGMENT, CPU, OBJECTIVES, corpus, model, optim
 

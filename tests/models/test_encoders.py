@@ -11,6 +11,7 @@ OPTIONS = {
     "conv_vit": {"patch": 2, "channels": [8], "residuals": 1, "layers": 1},
     "text_transformer": {"layers": 1},
     "frames": {"layers": 1, "tokens_per_frame": 4},
+    "log_mel": {"layers": 1},
 }
 
 
@@ -30,6 +31,9 @@ def inputs(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     if name == "text_transformer":
         mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 4 + [False]])
         return torch.randint(5, 50, (3, 5), generator=random), mask
+    if name == "log_mel":
+        mask = torch.arange(13) < torch.tensor([13, 6, 9])[:, None]
+        return torch.randn(3, 13, PREPARE.audio_mels, generator=random).half() * mask[..., None], mask
     shape = (3, 2, 16, 16, 3) if name == "frames" else (3, 16, 16, 3)
     return torch.randint(0, 255, shape, generator=random, dtype=torch.uint8), torch.ones(3, dtype=torch.bool)
 

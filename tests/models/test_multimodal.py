@@ -13,13 +13,13 @@ from tests.tiny import MODEL, corpus, model, processor
 
 
 def clips(made):
-    source = Batches(corpus(), processor(), ("video", "summary"), batch_size=6, context=12, transcript_context=16,
+    source = Batches(corpus(), processor(), ("video", "summary"), batch_size=6, also=["transcript"],
                      shuffle=False)  # fmt: skip
     return source.at(0)
 
 
 def scenes():
-    return Batches(corpus(), processor(), ("image", "captions"), batch_size=6, context=12, shuffle=False).at(0)
+    return Batches(corpus(), processor(), ("image", "captions"), batch_size=6, shuffle=False).at(0)
 
 
 def test_a_saved_model_gives_equal_outputs_when_loaded(tmp_path):
@@ -83,8 +83,8 @@ def test_another_picture_gives_another_text_distribution():
 
 def test_what_the_model_lacks_is_named():
     made = model(settings=dataclasses.replace(MODEL, decoder=None))
-    with pytest.raises(LookupError, match=r"no encoder for 'audio'; it has: image, text, video"):
-        made.encode("audio", torch.zeros(1), torch.ones(1))
+    with pytest.raises(LookupError, match=r"no encoder for 'depth'; it has: image, audio, text, video"):
+        made.encode("depth", torch.zeros(1), torch.ones(1))
     with pytest.raises(LookupError, match=r"set model\.decoder"):
         made.generate({})
     with pytest.raises(LookupError, match=r"no fusion named 'mixed'"):

@@ -244,3 +244,12 @@ def test_only_pairs_with_a_new_file_are_compared_again(tmp_path: Path, monkeypat
     content[20] ^= 1
     file.write_bytes(content)
     assert near_copies(table, data, cache) == near_copies(table, data)
+
+
+def test_of_too_many_pairs_those_across_splits_and_one_for_each_file_are_compared():
+    ranks = np.array([1, 1, 1, 1, 0])
+    pairs = np.array([[0, 1], [0, 2], [0, 3], [1, 2], [1, 3], [2, 4]])
+    chosen, left = duplicates._most_telling(pairs, ranks, 4)
+    assert chosen.tolist() == [[0, 1], [0, 2], [0, 3], [2, 4]]
+    assert left == 2
+    assert duplicates._most_telling(pairs, ranks, 6)[1] == 0

@@ -29,7 +29,7 @@ def test_a_text_does_not_depend_on_the_size_of_the_batch():
 
 def test_scores_stand_beside_the_shuffled_baseline():
     found = TASK.predict(model(), corpus(scenes=7), batch_size=3, device=torch.device("cpu"))
-    scores = TASK.score(found, settings=EVALUATE, seed=1)
+    scores = TASK.score(found, corpus(), settings=EVALUATE, seed=1)
     assert list(scores) == ["bleu1", "bleu2", "bleu3", "bleu4", "rouge1", "rouge2", "rougeL"]
     assert "shuffled(3)" in scores["bleu4"].signature
 
@@ -69,7 +69,7 @@ def test_references_keep_their_languages():
 
 def test_chinese_is_scored_by_character_without_being_asked():
     found = written(("红色的圆", [("红色的星", "zh")]), ("一只猫在跑", [("一只猫在跑", "zh")]))
-    scores = TASK.score(found, settings=AUTO, seed=1)
+    scores = TASK.score(found, corpus(), settings=AUTO, seed=1)
     assert scores["bleu1"].value == pytest.approx(100 * 8 / 9)
     assert scores["rouge1"].value == pytest.approx((75 + 100) / 2)
     assert "tok:zh" in scores["bleu4"].signature
@@ -83,7 +83,7 @@ def test_each_language_of_the_references_has_its_own_score():
         ("a blue cat", [("a blue cat", "en"), ("一只蓝色的猫", "zh")]),
         ("a dog", [("a cat", "en")]),
     )
-    scores = TASK.score(found, settings=AUTO, seed=1)
+    scores = TASK.score(found, corpus(), settings=AUTO, seed=1)
     slices = scores["bleu1"].slices
     assert {lang: part.n for lang, part in slices.items()} == {"en": 3, "zh": 2}
     assert (slices["en"].value, slices["zh"].value) == (pytest.approx(100 * 7 / 8), 0.0)
@@ -94,5 +94,5 @@ def test_each_language_of_the_references_has_its_own_score():
 
 def test_english_scores_as_it_always_did():
     found = written(("a red ball", [("a red ball", "en")]), ("a dog", [("a cat", "en")]))
-    auto, named = (TASK.score(found, settings=settings, seed=1) for settings in (AUTO, EVALUATE))
+    auto, named = (TASK.score(found, corpus(), settings=settings, seed=1) for settings in (AUTO, EVALUATE))
     assert auto == named

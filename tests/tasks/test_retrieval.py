@@ -1,7 +1,11 @@
+from collections import Counter
+from itertools import permutations
+
 import numpy as np
 import pytest
 import torch
 
+from mmcore.data.batches import NO_AUGMENTATION
 from mmcore.metrics import Score
 from mmcore.settings import EvaluateSettings
 from mmcore.tasks import SCHEMA, TASKS, Predictions
@@ -13,14 +17,22 @@ EVALUATE = EvaluateSettings(
 )
 
 
+def between(*among: str) -> dict[str, object]:
+    return {"among": list(among), "weight": 1.0, "every": 1, "batch_size": None}
+
+
+IMAGES, VIDEOS = Task([between("image", "text")]), Task([between("video", "text")])
+ALL = Task([between("image", "audio", "text"), between("video", "text")])
+
+
 @pytest.fixture(scope="module")
 def predicted() -> Predictions:
-    return Task(of="image").predict(model(), corpus(scenes=12), batch_size=5, device=torch.device("cpu"))
+    return IMAGES.predict(model(), corpus(scenes=12), batch_size=5, device=torch.device("cpu"))
 
 
 def test_the_folder_is_the_registry():
-    assert TASKS.names() == ["captioning", "retrieval", "summarisation"]
-    with pytest.raises(LookupError, match="needs the option 'of'"):
+    assert TASKS.names() == ["captioning", "classification", "questions", "retrieval", "summarisation"]
+    with pytest.raises(LookupError, match="needs the option 'contrasts'"):
         TASKS.build({"name": "retrieval"})
 
 
@@ -46,7 +58,7 @@ def test_ranks_follow_from_the_embeddings(predicted):
 
 
 def test_scores_stand_beside_chance_and_further_marks(predicted):
-    scores = Task(of="image").score(predicted, settings=EVALUATE, seed=1)
+    scores = IMAGES.score(predicted, corpus(), settings=EVALUATE, seed=1)
     assert len(scores) == 8
     assert isinstance(scores["text_to_image_recall@1"], Score)
     assert scores["text_to_image_recall@1"].baseline == pytest.approx(100 / 12)
@@ -57,16 +69,40 @@ def test_scores_stand_beside_chance_and_further_marks(predicted):
 
 
 def test_clips_can_be_retrieved_too():
-    task = Task(of="video")
-    found = task.predict(model(), corpus(), batch_size=5, device=torch.device("cpu"))
-    assert set(task.score(found, settings=EVALUATE, seed=1)) >= {"text_to_video_recall@1", "video_to_text_recall@10"}
+    found = VIDEOS.predict(model(), corpus(), batch_size=5, device=torch.device("cpu"))
+    scores = VIDEOS.score(found, corpus(), settings=EVALUATE, seed=1)
+    assert set(scores) >= {"text_to_video_recall@1", "video_to_text_recall@10"}
     assert found.table["query"].to_pylist()[0] == "the red square goes left"
 
 
 def test_validation_scores_both_directions():
-    numbers = Task(of="image").validate(model(), corpus(scenes=6, clips=0), batch_size=4)
-    assert set(numbers) == {"text_to_image_recall@1", "text_to_image_recall@10", "mean_reciprocal_rank"}
+    numbers = IMAGES.validate(model(), corpus(scenes=6, clips=0), batch_size=4)
+    assert set(numbers) == {"text_to_image_recall@10", "image_to_text_recall@10", "mean_reciprocal_rank"}
     assert 0 < numbers["mean_reciprocal_rank"] <= 100
+
+
+def test_every_two_modalities_of_a_contrast_find_each_other():
+    found = ALL.predict(model(), corpus(scenes=6, clips=4), batch_size=5, device=torch.device("cpu"))
+    asked = Counter(found.table["direction"].to_pylist())
+    scenes = {f"{one}_to_{other}": 6 for one, other in permutations(["image", "audio", "text"], 2)}
+    assert asked == {**scenes, "video_to_text": 4, "text_to_video": 4}
+    assert len(found.ids["text"]) == len(found.embeddings["text"]) == 12 + 8
+    speech = [row for row in found.table.to_pylist() if row["direction"] == "audio_to_image"]
+    assert [row["references"] for row in speech] == [[f"scene-{number}"] for number in range(6)]
+    assert ALL.terms == ["contrast_image_audio", "contrast_image_text", "contrast_audio_text", "contrast_video_text"]
+
+
+def test_a_contrast_without_rows_is_left_out():
+    learner = Task([between("image", "text"), between("video", "text")])
+    rows = corpus(scenes=6, clips=0)
+    batch = learner.batches(rows, model().processor, batch_size=4, seed=0, augment=NO_AUGMENTATION).at(0)
+    assert list(learner.loss(model(), batch)) == ["contrast_image_text"]
+    assert "video_to_text_recall@10" not in learner.validate(model(), rows, batch_size=4)
+
+
+def test_two_modalities_stand_in_one_contrast_only():
+    with pytest.raises(ValueError, match="in one only"):
+        Task([between("image", "text", "audio"), between("text", "image")])
 
 
 ZH = {"red": "红色", "green": "绿色", "blue": "蓝色"}
@@ -82,7 +118,7 @@ def two_languages() -> TinyCorpus:
 
 @pytest.fixture(scope="module")
 def bilingual() -> Predictions:
-    return Task(of="image").predict(model(), two_languages(), batch_size=5, device=torch.device("cpu"))
+    return IMAGES.predict(model(), two_languages(), batch_size=5, device=torch.device("cpu"))
 
 
 def test_each_language_asks_and_answers_for_itself(bilingual):
@@ -103,7 +139,7 @@ def test_each_language_asks_and_answers_for_itself(bilingual):
 
 
 def test_scores_stand_for_all_queries_and_per_language(bilingual):
-    scores = Task(of="image").score(bilingual, settings=EVALUATE, seed=1)
+    scores = IMAGES.score(bilingual, corpus(), settings=EVALUATE, seed=1)
     whole = scores["text_to_image_recall@1"]
     assert (whole.n, {lang: part.n for lang, part in whole.slices.items()}) == (20, {"en": 12, "zh": 8})
     assert whole.value == pytest.approx((12 * whole.slices["en"].value + 8 * whole.slices["zh"].value) / 20)
@@ -113,14 +149,14 @@ def test_scores_stand_for_all_queries_and_per_language(bilingual):
 
 
 def test_captions_of_two_languages_find_each_other(bilingual):
-    scores = Task(of="image").score(bilingual, settings=EVALUATE, seed=1)
+    scores = IMAGES.score(bilingual, corpus(), settings=EVALUATE, seed=1)
     forth, back = scores["en_to_zh_recall@1"], scores["zh_to_en_recall@1"]
     assert (forth.n, forth.baseline, forth.slices) == (8, pytest.approx(100 / 8), {})
     assert (back.n, back.baseline) == (8, pytest.approx(100 * 2 / 24))
 
 
 def test_one_language_has_neither_slices_nor_a_partner(predicted):
-    scores = Task(of="image").score(predicted, settings=EVALUATE, seed=1)
+    scores = IMAGES.score(predicted, corpus(), settings=EVALUATE, seed=1)
     assert {name.partition("_recall")[0].partition("_median")[0] for name in scores} == {
         "text_to_image", "image_to_text"
     }  # fmt: skip
@@ -129,11 +165,11 @@ def test_one_language_has_neither_slices_nor_a_partner(predicted):
 
 def test_rows_with_equal_positives_are_hits_of_each_other():
     rows = [{**scene(number), "positives": f"product-{number // 2}"} for number in range(8)]
-    found = Task(of="image").predict(model(), TinyCorpus(rows), batch_size=5, device=torch.device("cpu"))
+    found = IMAGES.predict(model(), TinyCorpus(rows), batch_size=5, device=torch.device("cpu"))
     table = found.table.to_pylist()
     assert table[0]["references"] == table[1]["references"] == ["scene-0", "scene-1"]
     order = table[0]["top"]
     # The better of the two is the hit; the other one stands in nobody's way.
     assert table[0]["rank"] == 1 + min(order.index("scene-0"), order.index("scene-1"))
-    scores = Task(of="image").score(found, settings=EVALUATE, seed=1)
+    scores = IMAGES.score(found, corpus(), settings=EVALUATE, seed=1)
     assert scores["text_to_image_recall@1"].baseline == pytest.approx(100 * 2 / 8)

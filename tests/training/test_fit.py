@@ -7,7 +7,7 @@ import pytest
 import torch
 
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.objectives import Mixture
+from mmcore.objectives._mixture import Mixture
 from mmcore.training.fit import Interrupted, fit
 from tests.tiny import AUGMENT, CPU, MODEL, OBJECTIVES, corpus, model, optim, processor
 
@@ -18,7 +18,7 @@ class Watched:
     def __init__(self, learner, at=None, action=None):
         self.learner, self.at, self.action, self.steps = learner, at, action, 0
         self.headline, self.terms = learner.headline, learner.terms
-        self.batches, self.validate = learner.batches, learner.validate
+        self.batches, self.validate, self.heads = learner.batches, learner.validate, learner.heads
 
     def loss(self, model, batch):
         losses = self.learner.loss(model, batch)

@@ -1,0 +1,32 @@
+"""What a model is pretrained on: one file per objective, its class is `Objective`, the folder is the registry.
+
+An objective says which inputs it needs (`inputs`), with which `weight` it counts, how often it runs (`every`) and on
+how many samples (`batch_size`, null for that of the training). `heads` are the parts that it adds to the model, and
+`loss(model, batch)` gives its losses by the names in `terms`, already weighted. `Mixture` is a sum of objectives.
+"""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any, ClassVar
+
+from mmcore.data.batches import Rows
+from mmcore.registry import Table
+from mmcore.settings import Component
+
+OBJECTIVES: Table[Any] = Table("objective", folder="mmcore.objectives", attribute="Objective")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Base:
+    """What every objective has."""
+
+    weight: float
+    every: int
+    batch_size: int | None
+
+    # By which of the views of `data/views.py` it sees the corpus, null for the samples as they are.
+    view: ClassVar[str | None] = None
+
+    def heads(self, corpus: Rows) -> Mapping[str, Component]:
+        """The heads that the model needs for it, by name."""
+        return {}

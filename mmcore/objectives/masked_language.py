@@ -1,0 +1,43 @@
+"""Masked language: naming the words of a text that were hidden."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+import torch
+from torch import Tensor
+
+from mmcore.data import ranks
+from mmcore.data.batches import Batch
+from mmcore.data.modalities.text import MASK, SPECIALS
+from mmcore.models.losses import token_loss
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.objectives import Base
+
+
+@dataclass(frozen=True, kw_only=True)
+class Objective(Base):
+    """Naming the words of a text of which `share` were hidden (80 % by [MASK], 10 % by another word, 10 % left;
+    Devlin et al. 2019), from the words around them."""
+
+    share: float
+
+    inputs = ("text",)
+    terms = ["masked_language"]  # noqa: RUF012 (the same for all)
+
+    def loss(self, model: MultimodalModel, batch: Batch) -> Mapping[str, Tensor]:
+        ids_BT, mask_BT = batch.inputs["text"]
+        seen_BT, hidden_BT = hidden(ids_BT, mask_BT, self.share, model.processor.vocabulary, len(batch))
+        tokens_BTD, _ = model.encode("text", seen_BT, mask_BT)
+        value = token_loss(model.fill(tokens_BTD[hidden_BT]), ids_BT[hidden_BT])
+        return {self.terms[0]: self.weight * value}
+
+
+def hidden(ids_BT: Tensor, mask_BT: Tensor, share: float, vocabulary: int, count: int) -> tuple[Tensor, Tensor]:
+    """The ids with some hidden, and which [B, T]; `count`: the rows of the batch over all ranks."""
+    # Drawn for the whole batch, so that it does not depend on how many ranks share it.
+    own, whole = ranks.share(count), (count, ids_BT.shape[1])
+    fate_BT = torch.rand(whole, device=ids_BT.device)[own]
+    hidden_BT = (fate_BT < share) & mask_BT & (ids_BT >= len(SPECIALS))
+    others_BT = torch.randint(len(SPECIALS), vocabulary, whole, device=ids_BT.device)[own]
+    seen_BT = torch.where(hidden_BT & (fate_BT < 0.8 * share), MASK, ids_BT)
+    return torch.where(hidden_BT & (fate_BT >= 0.9 * share), others_BT, seen_BT), hidden_BT
