@@ -92,7 +92,8 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class OptimSettings:
-    """One training: `steps` of `batch_size` samples, AdamW with warm-up and cosine decay to zero.
+    """One training: `steps` of `batch_size` samples (0: the weights stay as they are), AdamW with warm-up and cosine
+    decay to zero.
 
     `max_seconds` stops earlier when set (the result then depends on the machine's speed).
     `validate_every`: steps between two evaluations on the validation split; the best one is kept.

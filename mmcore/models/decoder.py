@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcore.models.layers import CrossingBlock, Memory, positions
+from mmcore.models.layers import CrossingBlock, Memory, positions, widened
 from mmcore.registry import Table
 
 DECODERS: Table[Any] = Table("decoder")
@@ -37,26 +37,115 @@ class CrossAttentionDecoder(nn.Module):
         return F.linear(self.norm(tokens_BTD), self.embedding.weight, self.bias)
 
     @torch.inference_mode()
-    def generate(self, memory_BSD: Tensor, mask_BS: Tensor, *, first: int, last: int, tokens: int) -> Tensor:
-        """The most likely token at each step, [B, at most `tokens`], from after `first` up to `last`, then `last`s.
+    def generate(
+        self, memory_BSD: Tensor, mask_BS: Tensor, *, first: int, last: int, tokens: int, beams: int = 1,
+        prefix_BP: Tensor | None = None,
+    ) -> Tensor:  # fmt: skip
+        """The likeliest text found, [B, at most `tokens`], from after `first` and the prefix to `last`, then `last`s.
 
-        Keys and values of earlier tokens are kept in buffers of the full length, so a step costs one token.
+        Of each row the `beams` likeliest beginnings are continued; that with the highest mean log-probability of its
+        tokens wins, the end counting as one of them. One beam is the greedy choice. `prefix_BP`: tokens that the text
+        begins with. Keys and values of earlier tokens are kept in buffers of the full length: a step costs one token.
         """
-        batch, width = memory_BSD.shape[0], memory_BSD.shape[-1]
-        tokens = min(tokens, self.place.shape[0])
-        memories = [Memory(batch, self.heads, tokens, width // self.heads, memory_BSD) for _ in self.blocks]
-        crossed = [block.remember(memory_BSD) for block in self.blocks]
-        ids_BT = torch.full((batch, tokens), last, device=memory_BSD.device)
-        current_B = torch.full((batch,), first, device=memory_BSD.device)
-        ended_B = torch.zeros(batch, dtype=torch.bool, device=memory_BSD.device)
+        batch, device = memory_BSD.shape[0], memory_BSD.device
+        forced = torch.full((batch, 1), first, device=device)
+        if prefix_BP is not None:
+            forced = torch.cat([forced, prefix_BP.to(device)], 1)
+        tokens = min(tokens, self.place.shape[0] - forced.shape[1] + 1)
+        if tokens < 1:
+            raise ValueError(
+                f"a prefix of {forced.shape[1] - 1} tokens leaves no place for a text in {len(self.place)}"
+            )
+        state = _State(self, memory_BSD, mask_BS, beams, forced.shape[1] - 1 + tokens)
+        for position in range(forced.shape[1]):
+            logits_NV = state.step(forced[:, position].repeat_interleave(beams))
+        search = _Search(batch, beams, tokens, last, device)
         for step in range(tokens):
-            state_B1D = (self.embedding(current_B) + self.place[step])[:, None]
-            for block, memory, pair in zip(self.blocks, memories, crossed, strict=True):
-                state_B1D = block(state_B1D, pair, mask_BS, memory=memory)
-            logits_BV = F.linear(self.norm(state_B1D[:, 0]), self.embedding.weight, self.bias)
-            current_B = logits_BV.argmax(-1).masked_fill(ended_B, last)
-            ids_BT[:, step] = current_B
-            ended_B |= current_B == last
-            if bool(ended_B.all()):
-                return ids_BT[:, : step + 1]
-        return ids_BT
+            chosen_N = search.advance(step, logits_NV)
+            if search.over() or step == tokens - 1:
+                return search.best(step + 1)
+            state.keep(search.parents_N)
+            logits_NV = state.step(chosen_N)
+        return search.best(tokens)
+
+
+class _State:
+    """What the decoder remembers while it writes N = batch x beams texts, token by token."""
+
+    def __init__(
+        self, decoder: CrossAttentionDecoder, memory_BSD: Tensor, mask_BS: Tensor, beams: int, tokens: int
+    ) -> None:
+        batch, width = memory_BSD.shape[0] * beams, memory_BSD.shape[-1]
+        self.decoder = decoder
+        self.memories = [
+            Memory(batch, decoder.heads, tokens, width // decoder.heads, memory_BSD) for _ in decoder.blocks
+        ]
+        crossed = [block.remember(memory_BSD) for block in decoder.blocks]
+        self.crossed = [
+            (key.repeat_interleave(beams, 0), value.repeat_interleave(beams, 0)) if beams > 1 else (key, value)
+            for key, value in crossed
+        ]
+        self.mask_NS = mask_BS.repeat_interleave(beams, 0)
+
+    def step(self, ids_N: Tensor) -> Tensor:
+        """Logits [N, V] of the token after `ids`."""
+        decoder, position = self.decoder, self.memories[0].length
+        state_N1D = (decoder.embedding(ids_N) + decoder.place[position])[:, None]
+        for block, memory, pair in zip(decoder.blocks, self.memories, self.crossed, strict=True):
+            state_N1D = block(state_N1D, pair, self.mask_NS, memory=memory)
+        return F.linear(decoder.norm(state_N1D[:, 0]), decoder.embedding.weight, decoder.bias)
+
+    def keep(self, parents_N: Tensor | None) -> None:
+        """Go on with what each text's parent remembers."""
+        if parents_N is not None:
+            for memory in self.memories:
+                memory.keys_BHTC = memory.keys_BHTC[parents_N]
+                memory.values_BHTC = memory.values_BHTC[parents_N]
+
+
+class _Search:
+    """The beginnings that are continued, K of each of B rows, one after another: N = B x K.
+
+    `parents_N`: which beginning each of them continues, null where each continues itself.
+    """
+
+    def __init__(self, batch: int, beams: int, tokens: int, last: int, device: torch.device) -> None:
+        self.shape, self.last = (batch, beams), last
+        self.ids_NT = torch.full((batch * beams, tokens), last, device=device)
+        self.ended_N = torch.zeros(batch * beams, dtype=torch.bool, device=device)
+        # At first the beams of a row are alike: only one of them counts.
+        self.sums_BK = torch.full((batch, beams), float("-inf"), device=device)
+        self.sums_BK[:, 0] = 0
+        self.parents_N: Tensor | None = None
+
+    def advance(self, step: int, logits_NV: Tensor) -> Tensor:
+        """Continue the beginnings by one token each; returns the tokens [N]."""
+        batch, beams = self.shape
+        if beams == 1:
+            chosen_N = logits_NV.argmax(-1).masked_fill(self.ended_N, self.last)
+        else:
+            words = logits_NV.shape[-1]
+            shares_NV = widened(logits_NV).log_softmax(-1)
+            # A text that has ended stays as it is.
+            shares_NV[self.ended_N] = float("-inf")
+            shares_NV[self.ended_N, self.last] = 0.0
+            sums = self.sums_BK[..., None] + shares_NV.view(batch, beams, words)
+            self.sums_BK, places_BK = sums.flatten(1).topk(beams)
+            rows_B1 = torch.arange(batch, device=places_BK.device)[:, None] * beams
+            self.parents_N = (places_BK // words + rows_B1).flatten()
+            chosen_N = (places_BK % words).flatten()
+            self.ids_NT, self.ended_N = self.ids_NT[self.parents_N], self.ended_N[self.parents_N]
+        self.ids_NT[:, step] = chosen_N
+        self.ended_N |= chosen_N == self.last
+        return chosen_N
+
+    def over(self) -> bool:
+        return bool(self.ended_N.all())
+
+    def best(self, tokens: int) -> Tensor:
+        """The best text of each row [B, tokens]."""
+        batch, beams = self.shape
+        ids_BKT = self.ids_NT[:, :tokens].view(batch, beams, tokens)
+        lengths_BK = ((ids_BKT != self.last).sum(-1) + 1).clamp(max=tokens)
+        best_B = (self.sums_BK / lengths_BK).argmax(1)
+        return ids_BKT[torch.arange(batch, device=ids_BKT.device), best_B]

@@ -9,6 +9,7 @@ import, in every process.
 import dataclasses
 import math
 from collections.abc import Mapping
+from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,7 +23,7 @@ from mmcore.models.decoder import DECODERS
 from mmcore.models.encoders import ENCODERS
 from mmcore.models.fusion import FUSIONS
 from mmcore.models.heads import HEADS, Projection, Words
-from mmcore.models.layers import initialise
+from mmcore.models.layers import initialise, widened
 from mmcore.models.processor import Processor
 from mmcore.settings import Component, ModelSettings, PrepareSettings
 from mmcore.workspace import read_json, write_json
@@ -62,6 +63,7 @@ class MultimodalModel(nn.Module):
         self.words = Words(settings.width, processor.vocabulary) if "text" in self.encoders else None
         self.decoder = None if settings.decoder is None else DECODERS.build(settings.decoder, **given)
         initialise(self)
+        self.beams = 1
         self._given = given
         self.heads = nn.ModuleDict()
         self.head_specs: dict[str, Component] = {}
@@ -120,12 +122,53 @@ class MultimodalModel(nn.Module):
         return self.logit_scale.clamp(max=math.log(100)).exp()
 
     @torch.inference_mode()
-    def generate(self, inputs: Mapping[str, Input], *, tokens: int | None = None) -> list[str]:
-        """One text per row about the inputs, `{modality: (values, mask)}`, by greedy choice; deterministic."""
+    def generate(
+        self, inputs: Mapping[str, Input], *, tokens: int | None = None, beams: int | None = None, prefix: str = ""
+    ) -> list[str]:
+        """One text per row about the inputs, `{modality: (values, mask)}`; deterministic.
+
+        `beams`: how many beginnings are continued at each step (null: as many as the model was fine-tuned for).
+        `prefix`: what every text is to begin with (a persona, the beginning of a sentence); it is not repeated.
+        """
+        decoder = self._decoder()
         encoded = {kind: self.encode(kind, *pair) for kind, pair in inputs.items()}
-        longest = tokens or self.processor.prepare.context
-        ids_BT = self._decoder().generate(*self.fuse(encoded), first=BOS, last=EOS, tokens=longest)
+        memory, mask = self.fuse(encoded)
+        prefix_BP = None
+        if prefix:
+            prefix_BP = torch.tensor([self.processor.encode([prefix])[0][1:-1]]).expand(len(memory), -1)
+        ids_BT = decoder.generate(
+            memory, mask, first=BOS, last=EOS, tokens=tokens or self.processor.prepare.context,
+            beams=beams or self.beams, prefix_BP=prefix_BP,
+        )  # fmt: skip
         return self.processor.decode(ids_BT)
+
+    @torch.inference_mode()
+    def explain(self, inputs: Mapping[str, Input], *, head: str | None = None) -> dict[str, Any]:
+        """How the model comes to what it says about each row: extract, link, fuse, task.
+
+        `extract`: by modality the mean length [B] of its tokens' vectors; `link`: by pair of modalities the cosine [B]
+        of their embeddings; `fuse`: by modality the weight [B] that the fusion of `head` gave it (of the model's own
+        without a head; absent where there is none); `task`: what the head says [B, ...]. It shows what went into an
+        answer; it is no language model's chain of thought.
+        """
+        encoded = {kind: self.encode(kind, *pair) for kind, pair in inputs.items()}
+        vectors = {kind: self.project(kind, *pair) for kind, pair in encoded.items()}
+        lengths = {
+            kind: (widened(tokens).norm(dim=-1) * mask).sum(1) / mask.sum(1).clamp(min=1)
+            for kind, (tokens, mask) in encoded.items()
+        }
+        links = {f"{one}_{other}": (vectors[one] * vectors[other]).sum(-1) for one, other in combinations(vectors, 2)}
+        told: dict[str, Any] = {"extract": lengths, "link": links}
+        fused = None
+        if head is not None:
+            told["task"] = self.answer(head, encoded)
+            own: Any = self.heads[head]
+            fused = own.fuse(encoded) if hasattr(own, "fuse") else None
+        elif self.fusion is not None:
+            fused = self.fusion(encoded)
+        if fused is not None:
+            told["fuse"] = {kind: fused.weights[:, number] for number, kind in enumerate(fused.names)}
+        return told
 
     def save(self, folder: Path) -> None:
         """Write `config.json`, `model.safetensors` and `tokenizer.json` into an existing folder."""
@@ -135,6 +178,7 @@ class MultimodalModel(nn.Module):
             "model": dataclasses.asdict(self.settings),
             "prepare": dataclasses.asdict(self.processor.prepare),
             "heads": self.head_specs,
+            "generation": {"beams": self.beams},
         }
         write_json(folder / "config.json", config)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
@@ -149,6 +193,7 @@ class MultimodalModel(nn.Module):
             raise ValueError(f"{folder / 'config.json'} is no {MODEL_TYPE} but '{config.get('model_type')}'")
         processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
         model = cls(ModelSettings(**config["model"]), processor, config["heads"])
+        model.beams = config["generation"]["beams"]
         model.restore(load_file(folder / "model.safetensors"), str(folder))
         return model.to(device or torch.device("cpu")).eval()
 

@@ -179,6 +179,7 @@ def _build(folder: Path, parameters: dict[str, Tensor]) -> MultimodalModel:
     processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
     with torch.device("meta"):
         model = MultimodalModel(ModelSettings(**config["model"]), processor, config["heads"])
+    model.beams = config["generation"]["beams"]
     model.load_state_dict(parameters, assign=True)
     return model.requires_grad_(False).eval()
 

@@ -17,12 +17,14 @@ from mmcore.tasks._writing import validation_loss, write_all, writing_loss
 
 @dataclass(frozen=True)
 class Task:
-    """Captions of the medium `of` (`image` or `video`). `choice`: training draws `any` of a row's captions, or the
-    one of `consensus`; `smoothing` spreads that share of each target."""
+    """Captions of the medium `of` (`image`, `video` or `audio`). `choice`: training draws `any` of a row's captions, or
+    the one of `consensus`; `smoothing` spreads that share of each target; `beams`: how many beginnings of a text are
+    continued at each step."""
 
     of: str
     choice: str
     smoothing: float
+    beams: int
 
     terms = ["caption"]  # noqa: RUF012 (the same for all)
     headline = ("loss", "min")

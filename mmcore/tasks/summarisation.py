@@ -21,11 +21,12 @@ SOURCES = ["video", "transcript"]
 class Task:
     """Summaries of clips. `wordings`: the text columns that training draws its targets from (`summary`, perhaps
     `captions` where they say the same in other words); `choice`: `any` of them, or the one of `consensus`;
-    `smoothing` spreads that share of each target."""
+    `smoothing` spreads that share of each target; `beams`: how many beginnings are continued at each step."""
 
     wordings: list[str]
     choice: str
     smoothing: float
+    beams: int
 
     terms = ["summary"]  # noqa: RUF012 (the same for all)
     headline = ("loss", "min")

@@ -104,6 +104,8 @@ def fit(
     state = _State(model, learner, optim, device, seed)
     state.resume(checkpoints)
     log = Log(logs / "curves.csv", learner.terms, phase, optim.steps, done=state.step)
+    if not optim.steps:
+        state.validate(validation)  # what is judged is the model as it came
     with _stop_requests() as stop:
         while state.step < optim.steps and not state.out_of_time():
             values = state.take(source.at(state.step), stop)

@@ -110,3 +110,36 @@ def test_the_contrastive_scale_never_exceeds_a_hundred():
     with torch.no_grad():
         made.logit_scale.fill_(9.0)
     assert float(made.scale().detach()) == pytest.approx(100, rel=1e-5)
+
+
+def test_an_explanation_names_what_was_seen_linked_joined_and_said():
+    made, batch = model(), scenes()
+    made.add_heads({"place": {
+        "name": "classes", "inputs": ["image", "text"], "classes": ["left", "right"], "fusion": {"name": "gated"}
+    }})  # fmt: skip
+    inputs = {name: batch.inputs[name] for name in ("image", "text")}
+    told = made.explain(inputs, head="place")
+    rows = len(batch)
+    assert {name: value.shape for name, value in told["extract"].items()} == {"image": (rows,), "text": (rows,)}
+    one, other = (made.embed(name, *pair) for name, pair in inputs.items())
+    torch.testing.assert_close(told["link"]["image_text"], (one * other).sum(-1))
+    torch.testing.assert_close(told["fuse"]["image"] + told["fuse"]["text"], torch.ones(rows))
+    encoded = {name: made.encode(name, *pair) for name, pair in inputs.items()}
+    torch.testing.assert_close(told["task"], made.answer("place", encoded))
+    assert "fuse" not in made.explain(inputs)
+
+
+def test_beams_are_part_of_a_saved_model(tmp_path):
+    made, batch = model(), scenes()
+    made.beams = 3
+    made.save(tmp_path)
+    inputs = {"image": batch.inputs["image"]}
+    assert MultimodalModel.load(tmp_path).generate(inputs) == made.generate(inputs, beams=3)
+
+
+def test_a_text_can_begin_with_given_words():
+    made, batch = model(), scenes()
+    inputs = {"image": batch.inputs["image"]}
+    plain, led = made.generate(inputs), made.generate(inputs, prefix="a red square")
+    assert len(led) == len(plain)
+    assert led != plain

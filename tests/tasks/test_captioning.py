@@ -9,7 +9,7 @@ from mmcore.tasks.captioning import Task
 from tests.tasks.test_retrieval import EVALUATE
 from tests.tiny import AUGMENT, corpus, model, processor
 
-TASK = Task(of="image", choice="any", smoothing=0.0)
+TASK = Task(of="image", choice="any", smoothing=0.0, beams=1)
 
 
 def test_every_picture_gets_a_text_beside_its_captions():

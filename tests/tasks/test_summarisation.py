@@ -4,7 +4,7 @@ from mmcore.tasks.summarisation import Task
 from tests.tasks.test_retrieval import EVALUATE
 from tests.tiny import AUGMENT, corpus, model, processor
 
-TASK = Task(wordings=["summary", "captions"], choice="any", smoothing=0.0)
+TASK = Task(wordings=["summary", "captions"], choice="any", smoothing=0.0, beams=1)
 
 
 def test_every_clip_gets_a_summary_with_or_without_a_transcript():

@@ -18,8 +18,8 @@ TASKS = {
         "name": "retrieval",
         "contrasts": [{"among": ["image", "text"], "weight": 1.0, "every": 1, "batch_size": None}],
     },
-    "captioning": {"name": "captioning", "of": "image", "choice": "consensus", "smoothing": 0.0},
-    "summarisation": {"name": "summarisation", "wordings": ["summary"], "choice": "any", "smoothing": 0.0},
+    "captioning": {"name": "captioning", "of": "image", "choice": "consensus", "smoothing": 0.0, "beams": 1},
+    "summarisation": {"name": "summarisation", "wordings": ["summary"], "choice": "any", "smoothing": 0.0, "beams": 1},
 }
 
 
