@@ -224,7 +224,8 @@ def _add_text(group: _Group, name: str, kind: str, data: bytes) -> None:
         found = json.loads(text, parse_constant=lambda _: None) if kind == "json" else {_TEXTS[kind]: text.strip()}
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
-        group.values |= {field: value for field, value in found.items() if field not in _MEDIA}
+        # A field is no member: `{"mpg": 30}` is no clip, and `{"jpg": "a.jpg"}` no picture of this archive.
+        group.values |= {f"meta_{field}" if field in _MEDIA else field: value for field, value in found.items()}
     except (ValueError, RecursionError) as error:
         group.problem, group.detail = "bad_manifest_line", f"'{name}': {error}"
 

@@ -159,3 +159,10 @@ def test_every_ending_that_media_files_have_is_read_and_others_are_told(tmp_path
     ]  # fmt: skip
     assert Importer().doubts(tmp_path) == ["members with these endings are not imported: (none), .mask.png, .npy"]
     assert Importer().doubts(tmp_path / "a.tar") == Importer().doubts(tmp_path)
+
+
+def test_a_field_that_is_called_like_an_ending_is_no_medium(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", ("1.txt", "a car"), ("1.json", '{"mpg": 30, "jpg": "/etc/hostname"}'))
+    (sample,), _ = read(tmp_path)
+    assert json.loads(sample["meta"]) == {"meta_mpg": 30, "meta_jpg": "/etc/hostname"}
+    assert not sample.keys() & {"image", "video"}
