@@ -87,6 +87,8 @@ class Workspace:
 
 # Files ------------------------------------------------------------------------------------------------------------
 
+_OLD = ".old.tmp"
+
 
 def write_bytes(path: Path, content: bytes) -> None:
     """Write `content` so that `path` holds either all of it or what it held before."""
@@ -118,12 +120,11 @@ def read_json(path: Path) -> Any:
 def write_folder(path: Path) -> Iterator[Path]:
     """Yield an empty sibling of `path` to fill; it takes the place of `path` when the block ends without an error.
 
-    What an earlier, killed writer left aside is removed first: writers of one output never run side by side
-    (`run_lock`).
+    What an earlier, killed writer left is undone first (`recover_folder`): writers of one output never run side by
+    side (`run_lock`).
     """
     path.parent.mkdir(parents=True, exist_ok=True)
-    for stale in path.parent.glob(f".{path.name}.*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
+    recover_folder(path)
     aside = path.with_name(f".{path.name}.{os.getpid()}.tmp")
     aside.mkdir()
     try:
@@ -136,14 +137,32 @@ def write_folder(path: Path) -> Iterator[Path]:
             with open(os.path.join(folder, name), "rb") as file:
                 os.fsync(file.fileno())
         sync_folder(Path(folder))
+    # At every moment one whole folder is there, the old one or the new one, under its name or aside.
     if path.exists():
-        shutil.rmtree(path)
+        os.replace(path, _old(path))
     os.replace(aside, path)
     sync_folder(path.parent)
+    shutil.rmtree(_old(path), ignore_errors=True)
+
+
+def recover_folder(path: Path) -> None:
+    """Undo what a killed `write_folder` left of `path`: the old folder is put back if none has taken its place, what
+    lies aside is removed. Only for who may write `path`."""
+    if _old(path).exists() and not path.exists():
+        os.replace(_old(path), path)
+        sync_folder(path.parent)
+    for stale in path.parent.glob(f".{path.name}.*.tmp"):
+        shutil.rmtree(stale, ignore_errors=True)
+
+
+def _old(path: Path) -> Path:
+    return path.with_name(f".{path.name}{_OLD}")
 
 
 def clear_temporaries(root: Path) -> None:
-    """Remove what killed writers left aside under `root`; only for the holder of the run lock."""
+    """Undo what killed writers left aside under `root`; only for the holder of the run lock."""
+    for old in list(root.rglob(f".*{_OLD}")):
+        recover_folder(old.with_name(old.name[1:].removesuffix(_OLD)))
     for stale in list(root.rglob(".*.tmp")):
         shutil.rmtree(stale) if stale.is_dir() else stale.unlink(missing_ok=True)
 

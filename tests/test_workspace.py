@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcore.workspace import Progress, hash_folder, read_json, run_lock, write_folder, write_json
+from mmcore.workspace import Progress, clear_temporaries, hash_folder, read_json, run_lock, write_folder, write_json
 
 
 def test_a_folder_takes_its_place_only_when_it_is_complete(tmp_path: Path):
@@ -36,6 +36,52 @@ def test_what_a_killed_writer_left_is_cleared_by_the_next(tmp_path: Path):
     with write_folder(tmp_path / "out") as folder:
         (folder / "x").write_text("whole")
     assert [p.name for p in tmp_path.iterdir()] == ["out"]
+
+
+KILLED = """
+import os, shutil, sys
+from pathlib import Path
+from mmcore import workspace
+
+def kill_before(module, name, number):
+    done, calls = getattr(module, name), []
+    def call(*arguments, **options):
+        calls.append(name)
+        if len(calls) == number:
+            os.kill(os.getpid(), 9)
+        return done(*arguments, **options)
+    setattr(module, name, call)
+
+kill_before(*{
+    "moving the old": (os, "replace", 1),
+    "moving the new": (os, "replace", 2),
+    "removing the old": (shutil, "rmtree", 1),
+}[sys.argv[2]])
+with workspace.write_folder(Path(sys.argv[1])) as folder:
+    (folder / "a").write_text("new")
+"""
+
+
+@pytest.mark.parametrize(
+    ("before", "left"), [("moving the old", "old"), ("moving the new", "old"), ("removing the old", "new")]
+)
+@pytest.mark.parametrize("how", ["the next writer", "clear_temporaries"])
+def test_a_writer_that_is_killed_leaves_one_whole_folder(tmp_path: Path, before: str, left: str, how: str):
+    target = tmp_path / "out"
+    with write_folder(target) as folder:
+        (folder / "a").write_text("old")
+    killed = subprocess.run([sys.executable, "-c", KILLED, str(target), before], check=False)
+    assert killed.returncode == -signal.SIGKILL
+    assert len(list(tmp_path.iterdir())) == 2
+    if how == "clear_temporaries":
+        clear_temporaries(tmp_path)
+        assert (target / "a").read_text() == left
+    else:
+        with write_folder(target) as folder:
+            assert (target / "a").read_text() == left
+            (folder / "a").write_text("newest")
+        assert (target / "a").read_text() == "newest"
+    assert [path.name for path in tmp_path.iterdir()] == ["out"]
 
 
 def test_json_that_cannot_be_read_is_named(tmp_path: Path):

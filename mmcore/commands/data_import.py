@@ -2,15 +2,20 @@
 
 import argparse
 import json
+import shlex
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmcore import params
+from mmcore.data import store
 from mmcore.data.importers import ImportOptions
 from mmcore.data.importing import ImportReport, import_data
-from mmcore.data.survey import describe_source
+from mmcore.data.survey import TASK_COLUMNS, describe_source
 from mmcore.data.survey_page import preview_lines, preview_page
 from mmcore.ledger import Ledger
 from mmcore.workspace import Workspace, run_lock, write_bytes
+
+_COMMIT = "data.dvc names them now; commit it: git add data.dvc params.yaml dvc.yaml && git commit -m {}"
 
 
 def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
@@ -44,11 +49,20 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
             retry_failed=arguments.retry_failed, resume=arguments.resume,
         )  # fmt: skip
         Ledger(workspace.root).add_data()
-        changes = [f"data.format={arguments.format}", f"data.fields={json.dumps(options.words())}", "data.source=null"]
-        params.change(workspace.params, assignments=changes if arguments.format != "digitworld" else [])
+        # What is added to others leaves alone where those come from, and how they are read.
+        is_first = not (arguments.append or arguments.retry_failed) or settings.data.source == "digitworld"
+        is_own = is_first and arguments.format != "digitworld"
+        if is_own:
+            fields = json.dumps(options.words())
+            words = [f"data.format={arguments.format}", f"data.fields={fields}", "data.source=null"]
+            params.change(workspace.params, assignments=words)
         if arguments.name:
             params.rename(workspace.root, arguments.name)
-    return "\n".join([*_told(report, arguments), *_next(source, arguments)])
+    lines = [*_told(report, arguments), _COMMIT.format(shlex.quote(f"Import {source.resolve().name}"))]
+    if is_own and source.exists():
+        where = shlex.quote(f"data.source={source.resolve()}")
+        lines.append(f"to let every run look there for new rows: mmcore run --set {where}")
+    return "\n".join([*lines, "to keep a copy elsewhere: mmcore data push", _next(workspace, settings.tasks)])
 
 
 def _told(report: ImportReport, arguments: argparse.Namespace) -> list[str]:
@@ -72,16 +86,18 @@ def _told(report: ImportReport, arguments: argparse.Namespace) -> list[str]:
     return lines
 
 
-def _next(source: Path, arguments: argparse.Namespace) -> list[str]:
-    """What a person does now."""
-    lines = [
-        "data.dvc names them now; commit it: "
-        f"git add data.dvc params.yaml dvc.yaml && git commit -m 'Import {source.name}'"
-    ]
-    if arguments.format != "digitworld":
-        where = source.resolve() if source.exists() else source
-        lines.append(f"to let every run look there for new rows: mmcore run --set data.source={where}")
-    return [*lines, "to keep a copy elsewhere: mmcore data push", "next: mmcore check"]
+def _next(workspace: Workspace, tasks: Sequence[str]) -> str:
+    """What a person does now: where data/ lacks what a task needs, with settings that do without it."""
+    needs = {task: TASK_COLUMNS[task] for task in tasks if task in TASK_COLUMNS}
+    photos = {"image", "captions"}
+    lacking = store.lacking_columns(workspace.data, photos.union(*needs.values()))
+    unfit = [task for task, columns in needs.items() if lacking.intersection(columns)]
+    if not unfit or lacking & photos:
+        return "next: mmcore check"
+    return (
+        f"next: mmcore run --preset photos, which leaves out what data/ has nothing for: {', '.join(unfit)} "
+        f"(no row has {' or '.join(sorted(lacking))})"
+    )
 
 
 def _fields(words: list[str]) -> dict[str, str | list[str]]:

@@ -63,9 +63,9 @@ class Aside:
         for shard in shards:
             new, old = self.store / shard.path, (self._destination / shard.path).resolve()
             new.parent.mkdir(exist_ok=True)
-            if old.stat().st_dev == self.store.stat().st_dev:
+            try:
                 os.link(old, new)
-            else:
+            except OSError:  # on another file system or mount, or on one that has no links
                 shutil.copyfile(old, new)
 
     def note(self, split: str) -> None:

@@ -1,5 +1,7 @@
 """Bringing a data set into the store: the rows that a source becomes, and those that are refused."""
 
+import hashlib
+import os
 import time
 from collections import Counter
 from collections.abc import Collection, Iterator
@@ -15,7 +17,7 @@ from mmcore.data import columns, frozen, store
 from mmcore.data._aside import Aside
 from mmcore.data.importers import IMPORTERS, Counted, ImportOptions, Reader, Refused, Sample, content
 from mmcore.data.importers._languages import language_of_text
-from mmcore.workspace import Progress, hash_file
+from mmcore.workspace import Progress, hash_file, recover_folder
 
 REFUSED = "refused.parquet"
 REFUSED_SCHEMA: pa.Schema = pa.schema(
@@ -25,8 +27,11 @@ REFUSED_SCHEMA: pa.Schema = pa.schema(
         ("detail", pa.string()),
         ("split", pa.string()),
         ("source", pa.string()),
+        ("origin", pa.string()),
     ]
 )
+# Refused without the id that the row itself would have.
+_WITHOUT_ID = {"bad_manifest_line", "truncated_archive"}
 _REPORTED = 100
 
 
@@ -71,16 +76,17 @@ def import_data(
     what to do, if there is nothing to import or if the words do not fit what is there.
     """
     append = append or retry_failed
+    recover_folder(destination)
     _check_words(destination, replace=replace, append=append, only_new=only_new)
     reader = IMPORTERS[format]()
     before = _before(destination) if append and destination.exists() else None
-    name = source.resolve().name
+    name, origin = source.resolve().name, _origin(source)
     intake = _Intake(name, frozen.Placement(destination) if before else None, again=only_new or retry_failed)
     intake.leave = frozenset(leave)
     # A source that is read once more says anew what it holds that is refused.
-    earlier = [row for row in _refused_in(destination) if before and not (intake.again and row.get("source") == name)]
+    earlier = [row for row in _refused_in(destination) if before and not (intake.again and row.get("origin") == origin)]
     if retry_failed:
-        intake.wanted = _wanted(destination, name)
+        intake.wanted = _wanted(destination, source)
     words = {
         "source": str(source.resolve()), "format": format, "options": options.words(), "limit": options.limit,
         "only_new": only_new, "retry_failed": retry_failed, "before": before, "version": mmcore.__version__,
@@ -94,7 +100,7 @@ def import_data(
         _fill(aside, destination if before else None, _counted(reader, source, options), intake)
         if not intake.rows and not (before and intake.again):
             raise ValueError(f"nothing could be imported from {source}: {_because(intake.refused)}")
-        _write_refused(aside.store, earlier, intake.refused, name)
+        _write_refused(aside.store, earlier, intake.refused, source)
     except (ValueError, LookupError):
         aside.remove()
         raise
@@ -120,6 +126,11 @@ def _check_words(destination: Path, *, replace: bool, append: bool, only_new: bo
     if not append:
         raise ValueError(f"{destination} holds data already; --replace puts the new ones in their place, --append adds")
     store.verify(destination)
+
+
+def _origin(source: Path) -> str:
+    """What tells a source from others of its name, without saying where it lies."""
+    return hashlib.sha256(os.fsencode(source.resolve() if source.exists() else source)).hexdigest()[:16]
 
 
 def _before(destination: Path) -> str | None:
@@ -286,20 +297,21 @@ def _refused_in(destination: Path) -> list[dict[str, Any]]:
     return store.as_rows(store.read_table(path)) if path.is_file() else []
 
 
-def _wanted(destination: Path, name: str) -> set[str] | None:
-    """The ids that an earlier import of the source `name` refused; null for all, where one had no readable id."""
-    refused = [row for row in _refused_in(destination) if row.get("source") == name]
+def _wanted(destination: Path, source: Path) -> set[str] | None:
+    """The ids that an earlier import of `source` refused; null for all, where one had no readable id."""
+    origin = _origin(source)
+    refused = [row for row in _refused_in(destination) if row.get("origin") == origin]
     if not refused:
-        raise ValueError(f"no row of {name} has been refused; there is nothing to try again")
-    if any("bad_manifest_line" in row["problems"] for row in refused):
+        raise ValueError(f"no row of {source} has been refused; there is nothing to try again")
+    if any(not _WITHOUT_ID.isdisjoint(row["problems"]) for row in refused):
         return None
     return {row["id"] for row in refused}
 
 
-def _write_refused(aside: Path, earlier: list[dict[str, Any]], refused: list[Refused], name: str) -> None:
-    rows = [{"source": None, **row} for row in earlier] + [
-        {"id": one.id, "problems": [one.problem], "detail": one.detail, "split": one.split, "source": name}
-        for one in refused
+def _write_refused(aside: Path, earlier: list[dict[str, Any]], refused: list[Refused], source: Path) -> None:
+    whence = {"source": source.resolve().name, "origin": _origin(source)}
+    rows = [{"source": None, "origin": None, **row} for row in earlier] + [
+        {"id": one.id, "problems": [one.problem], "detail": one.detail, "split": one.split, **whence} for one in refused
     ]
     if rows:
         pq.write_table(columns.table(rows, REFUSED_SCHEMA), aside / REFUSED, compression="zstd")

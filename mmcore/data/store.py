@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any, Self
 
 import pyarrow as pa
+import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmcore.data import columns
@@ -272,6 +273,26 @@ def verify(root: Path) -> None:
         num_rows = pq.read_metadata(root / path).num_rows
         if num_rows != shard.rows:
             raise ValueError(f"the shard {path} has {num_rows} rows where {MANIFEST} says {shard.rows}; {_AGAIN}")
+
+
+def lacking_columns(data: Path, columns: Iterable[str]) -> set[str]:
+    """Those of `columns` that no row of data/ has; a column is read only until the first row that has it."""
+    wanted = set(columns)
+    for shard in shards(data):
+        check_shard(data / shard.path)
+        file = pq.ParquetFile(data / shard.path)
+        for group in range(file.num_row_groups):
+            if not wanted:
+                return wanted
+            table = file.read_row_group(group, columns=sorted(wanted))
+            wanted -= {name for name in table.column_names if _any_filled(table.column(name))}
+    return wanted
+
+
+def _any_filled(column: pa.ChunkedArray) -> bool:
+    if pa.types.is_list(column.type):
+        return bool(pc.any(pc.greater(pc.list_value_length(column), 0)).as_py())
+    return column.null_count < len(column)  # type: ignore[no-any-return]
 
 
 def check_shard(path: Path) -> None:

@@ -1,11 +1,8 @@
 """Everything that the settings name, built once before any work: what would fail at night fails here."""
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
-import pyarrow as pa
-import pyarrow.compute as pc
-import pyarrow.parquet as pq
 from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
@@ -24,7 +21,7 @@ def rehearse(data: Path, settings: Settings) -> str:
     for spec in settings.pretrain.objectives:
         OBJECTIVES.check(spec)
     needs = {task: TASKS.build(settings.finetune[task].task).needs for task in settings.tasks}
-    lacking = lacking_columns(data, {column for columns in needs.values() for column in columns})
+    lacking = store.lacking_columns(data, {column for columns in needs.values() for column in columns})
     problems = [_without(task, settings, sorted(lacking & set(columns))) for task, columns in needs.items()]
     if any(problems):
         raise ValueError("\n".join(filter(None, problems)))
@@ -34,26 +31,6 @@ def rehearse(data: Path, settings: Settings) -> str:
     model = MultimodalModel(settings.model, processor)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return f"{device.name}; a model of {parameters / 1e6:.2f} M parameters over {', '.join(settings.model.encoders)}"
-
-
-def lacking_columns(data: Path, columns: Iterable[str]) -> set[str]:
-    """Those of `columns` that no row of data/ has; a column is read only until the first row that has it."""
-    wanted = set(columns)
-    for shard in store.shards(data):
-        store.check_shard(data / shard.path)
-        file = pq.ParquetFile(data / shard.path)
-        for group in range(file.num_row_groups):
-            if not wanted:
-                return wanted
-            table = file.read_row_group(group, columns=sorted(wanted))
-            wanted -= {name for name in table.column_names if _any_filled(table.column(name))}
-    return wanted
-
-
-def _any_filled(column: pa.ChunkedArray) -> bool:
-    if pa.types.is_list(column.type):
-        return bool(pc.any(pc.greater(pc.list_value_length(column), 0)).as_py())
-    return column.null_count < len(column)  # type: ignore[no-any-return]
 
 
 def _without(task: str, settings: Settings, lacking: Sequence[str]) -> str:

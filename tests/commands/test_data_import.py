@@ -1,4 +1,5 @@
 import argparse
+import shlex
 import shutil
 from pathlib import Path
 
@@ -24,10 +25,10 @@ def project(toy: Path) -> Workspace:
     return Workspace(toy)
 
 
-def bring(workspace: Workspace, *words: str) -> list[str]:
+def bring(workspace: Workspace, *words: str, source: str = "photos") -> list[str]:
     parser = argparse.ArgumentParser()
     add_words(parser)
-    arguments = parser.parse_args(["import", str(workspace.root / "photos"), "--format", "imagefolder", *words])
+    arguments = parser.parse_args(["import", str(workspace.root / source), "--format", "imagefolder", *words])
     return data_import.run(workspace, arguments).splitlines()
 
 
@@ -41,7 +42,8 @@ def test_the_words_used_become_settings_and_the_report_says_what_comes_next(proj
         "data.dvc names them now; commit it: git add data.dvc params.yaml dvc.yaml && git commit -m 'Import photos'",
         f"to let every run look there for new rows: mmcore run --set data.source={project.root / 'photos'}",
         "to keep a copy elsewhere: mmcore data push",
-        "next: mmcore check",
+        "next: mmcore run --preset photos, which leaves out what data/ has nothing for: summarisation "
+        "(no row has summary or video)",
     ]
     settings = params.load(project.params)
     assert (settings.name, settings.data.source, settings.data.format) == ("shoes", None, "imagefolder")
@@ -68,6 +70,28 @@ def test_what_was_passed_over_tried_again_or_guessed_is_said(project: Workspace)
     assert params.load(project.params).data.fields == {"group": "product"}
     assert sum(shard.rows for shard in store.shards(project.data)) == 4
     assert bring(project, "--replace", "--resume")[1] == "0 of them had been imported before the interruption"
+
+
+def test_what_is_added_changes_neither_where_rows_come_from_nor_how_they_are_read(project: Workspace) -> None:
+    bring(project, "--replace", "--name", "shoes", "--map", "captions=captions")
+    params.change(project.params, assignments=[f"data.source={project.root / 'photos'}"])
+    before = project.params.read_bytes()
+    (project.root / "more").mkdir()
+    listed(pictures(project.root / "more", "b.png"), {"file_name": "b.png", "text": "a cat", "split": "train"})
+    told = bring(project, "--append", "--group", "text", source="more")
+    assert not any("data.source" in line for line in told)
+    bring(project, "--retry-failed")
+    assert project.params.read_bytes() == before
+
+
+def test_a_source_is_named_as_a_shell_takes_it_and_the_next_step_fits_the_data(project: Workspace) -> None:
+    source = project.root / "Ann's photos"
+    (project.root / "photos").rename(source)
+    params.change(project.params, assignments=["tasks=[retrieval]"])
+    told = bring(project, "--replace", "--name", "shoes", source=source.name)
+    shown = next(line for line in told if "data.source" in line)
+    assert shlex.split(shown.partition(": ")[2]) == ["mmcore", "run", "--set", f"data.source={source}"]
+    assert told[-1] == "next: mmcore check"
 
 
 @pytest.mark.parametrize(

@@ -44,7 +44,7 @@ def test_what_looks_wrong_is_said(tmp_path: Path) -> None:
     assert "1 of the 4 rows shown hold media that cannot be read; 0.png: the image cannot be read" in told
     assert summary.languages == {"zh": 8}
     stated = describe_source(tmp_path, "imagefolder", ImportOptions(lang="zh"))
-    assert "add --lang zh" not in " ".join(stated.doubts)
+    assert "most captions are Chinese" not in " ".join(stated.doubts)
 
 
 def test_groups_that_are_torn_between_splits_are_told(tmp_path: Path) -> None:

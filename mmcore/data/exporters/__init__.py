@@ -18,7 +18,8 @@ from mmcore.registry import Table
 from mmcore.workspace import Progress, write_folder
 
 _ROWS_AT_ONCE = 100
-_PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,99}")
+# With an ending such as `.video.webp` it fits into the hundred bytes that a tar file has for a name.
+_PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 # Texts and lists of a row as they are, whatever the format.
 FIELDS = ("id", "group", "captions", "transcript", "summary", "speech_text", "qa", "labels", "positives")
 _TAKEN = {*FIELDS, *store.SCHEMA.names, *(name for names in USUAL.values() for name in names)} | {

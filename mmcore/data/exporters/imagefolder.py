@@ -14,7 +14,7 @@ class Exporter:
     """Files and a line for each sample."""
 
     def write(self, split: str, rows: Iterator[Row], folder: Path) -> None:
-        """`<split>/metadata.jsonl` and `<split>/<name>.<ending>`."""
+        """`<split>/metadata.jsonl` and `<split>/<name>.<ending>`; ValueError for a sample without media."""
         (folder / split).mkdir()
         with open(folder / split / "metadata.jsonl", "x", encoding="utf-8") as lines:
             for row in rows:
@@ -27,6 +27,11 @@ class Exporter:
                         with open(folder / split / name, "xb") as file:
                             file.write(row[column])
                         values[_FIELDS[column]] = name
+                if not values:
+                    raise ValueError(
+                        f"the sample {row['id']} has neither picture nor sound nor clip, which every line of an "
+                        "imagefolder names; export as huggingface or webdataset"
+                    )
                 lines.write(json.dumps(values | fields_of(row), ensure_ascii=False, allow_nan=False) + "\n")
 
     def finish(self, folder: Path) -> None:

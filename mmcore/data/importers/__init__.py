@@ -13,8 +13,13 @@ from typing import Any, Protocol, Self, runtime_checkable
 
 from mmcore.registry import Table
 
-SPLIT_FOLDERS = {"train": "train", "dev": "validation", "val": "validation", "valid": "validation",
-                 "validation": "validation", "test": "test"}  # fmt: skip
+# What splits are called, by folders, files and fields. Hugging Face takes eval for test; the pictures that Karpathy's
+# lists call restval are those of COCO's validation set that everybody trains on.
+SPLIT_FOLDERS = {
+    "train": "train", "training": "train", "restval": "train",
+    "dev": "validation", "val": "validation", "valid": "validation", "validation": "validation",
+    "test": "test", "testing": "test", "eval": "test", "evaluation": "test",
+}  # fmt: skip
 MAX_FILE_BYTES = 512 << 20
 
 
@@ -100,7 +105,7 @@ def content(value: Any) -> Any:
 
 
 class RefusedPath(ValueError):
-    """A file name that is not followed; `problem` is the code."""
+    """A file name that is not followed, or another reason against a row that has a code of its own: `problem`."""
 
     def __init__(self, problem: str, detail: str) -> None:
         super().__init__(detail)

@@ -28,7 +28,7 @@ USUAL_MEDIA: MediaFields = {
 }  # fmt: skip
 # What media files are called. A clip may be an animated picture, but a picture's name says nothing of that.
 SUFFIXES: dict[str, tuple[str, ...]] = {
-    "image": (".png", ".jpg", ".jpeg", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
+    "image": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
     "audio": (".wav", ".ogg", ".oga", ".opus", ".mp3", ".flac", ".m4a", ".aac"),
     "video": (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".gif", ".apng"),
 }
@@ -219,11 +219,15 @@ def _labels(name: str, value: Any) -> dict[str, str]:
 def _question(pair: Any) -> Sample:
     if not isinstance(pair, dict):
         raise ValueError("qa must be a list of {question, answers}")
-    answers = pair.get("answers") or pair.get("answer") or []
-    texts = [
-        text("answers", answer) for answer in ([answers] if isinstance(answers, str) else _list("answers", answers))
-    ]
+    texts = [text("answers", str(one) if isinstance(one, int | float) else one) for one in answers_of(pair)]
     return {"question": text("question", pair.get("question")), "answers": texts}
+
+
+def answers_of(values: Mapping[str, Any]) -> list[Any]:
+    """What a question is answered with: the field `answers`, or `answer` where that is empty; 0 and false are answers,
+    too."""
+    given: Any = next((values[name] for name in ("answers", "answer") if values.get(name) not in (None, "", [])), [])
+    return given if isinstance(given, list) else [given]
 
 
 def _list(name: str, value: Any) -> list[Any]:

@@ -15,13 +15,13 @@ class Grouped:
     def __init__(self) -> None:
         self._base = sqlite3.connect("", isolation_level=None)
         self._base.execute("pragma journal_mode = off")
-        self._base.execute("create table entries (number integer primary key, key text, value text)")
+        self._base.execute("create table entries (number integer primary key, key blob, value text)")
         self._asked = False
 
     def add(self, entries: Iterable[tuple[object, Any]]) -> None:
-        """Add pairs of a key (taken as text) and a value of JSON."""
+        """Add pairs of a key (taken as text, of whatever characters) and a value of JSON."""
         assert not self._asked, "all adding comes before all asking"
-        rows = ((str(key), json.dumps(value)) for key, value in entries)
+        rows = ((_blob(key), json.dumps(value)) for key, value in entries)
         self._base.execute("begin")
         self._base.executemany("insert into entries (key, value) values (?, ?)", rows)
         self._base.execute("commit")
@@ -29,13 +29,14 @@ class Grouped:
     def __getitem__(self, key: object) -> list[Any]:
         """The values of a key; none if nothing was added under it."""
         self._index()
-        found = self._base.execute("select value from entries where key = ? order by number", (str(key),))
+        found = self._base.execute("select value from entries where key = ? order by number", (_blob(key),))
         return [json.loads(value) for (value,) in found]
 
     def __iter__(self) -> Iterator[str]:
         """The keys, in the order in which they were first added."""
         self._index()
-        yield from (key for (key,) in self._base.execute("select key from entries group by key order by min(number)"))
+        for (key,) in self._base.execute("select key from entries group by key order by min(number)"):
+            yield key.decode("utf-8", "surrogatepass")
 
     def close(self) -> None:
         """Give the space back."""
@@ -51,3 +52,8 @@ class Grouped:
         if not self._asked:
             self._base.execute("create index by_key on entries (key, number)")
             self._asked = True
+
+
+def _blob(key: object) -> bytes:
+    """A key as bytes: file names that are no UTF-8 come as characters that SQLite takes for no text."""
+    return str(key).encode("utf-8", "surrogatepass")

@@ -13,6 +13,7 @@ from typing import Any
 
 from mmcore.data.importers import SPLIT_FOLDERS, ImportOptions, Refused, Sample
 from mmcore.data.importers._fields import SUFFIXES, Fields
+from mmcore.data.importers._folders import need_folder
 from mmcore.data.importers._lines import Line, count_lines, read_lines
 from mmcore.data.importers._samples import Section, columns_of, samples
 from mmcore.data.store import MEDIA
@@ -76,9 +77,7 @@ class MediaFolder:
         return found
 
     def _sections(self, source: Path) -> list[_Listed]:
-        if not source.is_dir():
-            reason = "is a file, not a folder" if source.exists() else "does not exist"
-            raise ValueError(f"{source} {reason}; give the folder that holds the {self._noun}")
+        need_folder(source, f"the {self._noun}")
         if found := _list_in(source):
             return [_Listed(source, None, found)]
         folders = [path for path in sorted(source.iterdir()) if path.name.lower() in SPLIT_FOLDERS and path.is_dir()]
@@ -126,7 +125,10 @@ class MediaFolder:
                 yield f"{below}{name}"
 
     def _num_unlisted(self, section: _Listed) -> int:
-        named = {line.values.get("file_name") for line in self._lines(section) if line.values}
+        fields = Fields(ImportOptions(), self._media)
+        lines = (line.values for line in self._lines(section) if line.values)
+        values = (line[name] for line in lines for name in fields.media_names(line).values())
+        named = {value for value in values if isinstance(value, str)}
         return sum(name not in named for name in self._files(section.folder))
 
 

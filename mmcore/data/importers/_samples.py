@@ -17,10 +17,11 @@ from mmcore.data.importers import (
 )
 from mmcore.data.importers._fields import Fields, text
 from mmcore.data.importers._lines import Line
-from mmcore.data.store import MEDIA
 
 _ARCHIVES = (".zip", ".tar", ".tgz", ".gz", ".bz2", ".xz", ".zst", ".7z", ".rar")
 _SAMPLED = 50
+# What the lines of one sample may differ in.
+_ADDED = ("captions", "qa", "meta")
 
 
 @dataclass(frozen=True)
@@ -36,7 +37,8 @@ def samples(
 ) -> Iterator[Sample | Refused]:
     """The samples of a section's lines, at most `options.limit` of each split.
 
-    Lines that follow each other for the same sample, each with a caption or question of its own, are taken together.
+    Lines that follow each other for the same sample, each with a caption or question of its own, are taken together if
+    they say nothing else that differs; of what is only kept (`meta`), the first line's stays.
     """
     below = "" if section.folder == root else f"{section.folder.relative_to(root).as_posix()}/"
     found = (_sample(root, section, below, line, fields) for line in lines)
@@ -70,11 +72,11 @@ def _together(found: Iterator[Sample | Refused]) -> Iterator[Sample | Refused]:
 
 
 def _continues(first: Sample, sample: Sample) -> bool:
-    return (
-        first["id"] == sample["id"]
-        and bool(sample["captions"] or sample["qa"])
-        and all(first.get(column) == sample.get(column) for column in MEDIA)
-    )
+    """Whether `sample` adds captions or questions to `first`, and nothing that would be lost."""
+    if first["id"] != sample["id"] or not (sample["captions"] or sample["qa"]):
+        return False
+    stated = {column: value for column, value in sample.items() if column not in _ADDED and value is not None}
+    return all(first.get(column) == value for column, value in stated.items())
 
 
 def _limited(found: Iterator[Sample | Refused], section: Section, limit: int | None) -> Iterator[Sample | Refused]:
@@ -101,11 +103,14 @@ def _sample(root: Path, section: Section, below: str, line: Line, fields: Fields
     media = {column: values[name] for column, name in fields.media_names(values).items()}
     name = next((value for value in media.values() if isinstance(value, str)), None)
     identity = below + name if name else place
-    split = section.split or _stated_split(values, name)
+    split = section.split
     try:
-        found = {column: _medium(root, section.folder, column, value) for column, value in media.items()}
+        # First, so that whatever is refused is known by the id that the row would have.
         columns = fields.columns(values)
-        return {**columns, **found, "id": columns.get("id") or text("file name", identity), "split": split}
+        identity = columns.get("id") or text("file name", identity)
+        split = split or _stated_split(values, name)
+        found = {column: _medium(root, section.folder, column, value) for column, value in media.items()}
+        return {**columns, **found, "id": identity, "split": split}
     except RefusedPath as error:
         return refuse(identity, error.problem, str(error), split)
     except ValueError as error:
@@ -113,9 +118,17 @@ def _sample(root: Path, section: Section, below: str, line: Line, fields: Fields
 
 
 def _stated_split(values: dict[str, Any], name: str | None) -> str | None:
-    """The split that a list for all of them names: in a field `split`, or by the first folder of a file's name."""
-    if isinstance(stated := values.get("split"), str):
-        return SPLIT_FOLDERS.get(stated.strip().lower())
+    """The split that a list for all of them names: in a field `split`, or by the first folder of a file's name.
+
+    RefusedPath for a word that is no split: divided like the others, such a row could be trained on.
+    """
+    stated = values.get("split")
+    # Tables write "nothing" as a number that is not equal to itself.
+    word = "" if stated is None or stated != stated else str(stated).strip()
+    if word:
+        if word.lower() not in SPLIT_FOLDERS:
+            raise RefusedPath("no_split", f"its split '{word}' is unknown; write one of: {', '.join(SPLIT_FOLDERS)}")
+        return SPLIT_FOLDERS[word.lower()]
     return SPLIT_FOLDERS.get(name.split("/")[0].lower()) if name and "/" in name else None
 
 

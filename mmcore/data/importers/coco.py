@@ -69,7 +69,7 @@ def _sets(source: Path) -> list[_Set]:
     for (name, folder), files in by_name.items():
         first = [str(image.get("file_name")) for image in islice(_images(files[0]), 1)]
         place = folder_of(source, name, first=first, beside=folder)
-        found.append(_Set(place, split_in(name.rstrip("0123456789")), tuple(files)))
+        found.append(_Set(place, split_in(name), tuple(files)))
     if not found:
         raise ValueError(f"{source} holds no annotations/captions_*.json or instances_*.json; is coco its format?")
     return found

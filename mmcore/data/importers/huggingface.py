@@ -9,12 +9,12 @@ import json
 import re
 from collections.abc import Iterator, Sequence
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
 import pyarrow as pa
-from huggingface_hub import constants, snapshot_download
+from huggingface_hub import HfApi, constants, snapshot_download
 
 from mmcore.data.importers import SPLIT_FOLDERS, ImportOptions, Refused, Sample
 from mmcore.data.importers._fields import Fields, MediaFields
@@ -35,72 +35,86 @@ class _Part(Section):
 
     files: tuple[Path, ...]
 
-    @property
-    def name(self) -> str:
-        return self.split or "row"
-
 
 class Importer:
     """Rows of a Hugging Face data set; numbers of a ClassLabel become the names of their classes."""
 
+    def __init__(self) -> None:
+        self._places: dict[Path, Path] = {}
+
     def read(self, source: Path, options: ImportOptions) -> Iterator[Sample | Refused]:
-        """Every row of every split; a row without an `id` is called by its split and number (`train:17`).
+        """Every row of every split; a row without an `id` is called by its source, split and number
+        (`photos:train:17`, `owner/name:train:17`).
 
         ValueError or OSError if there is nothing to read, or if a field that `options` names is in no row.
         """
-        parts = _parts(_local(source))
+        parts = self._parts(source)
         features = _features(parts[0])
         fields = Fields(options, _media_fields(features))
+        name = source.resolve().name if source.is_dir() else str(source)
         for part in parts:
-            yield from samples(part.folder, part, _lines(part, features), fields, options)
+            yield from samples(part.folder, part, _lines(part, features, name), fields, options)
         fields.check_all_seen()
 
     def count(self, source: Path, options: ImportOptions) -> int:
         """How many rows the files hold."""
         total = 0
-        for part in _parts(_local(source)):
+        for part in self._parts(source):
             rows = sum(_num_rows(path) for path in part.files)
             total += rows if options.limit is None or part.split is None else min(rows, options.limit)
         return total
 
     def fields(self, source: Path, options: ImportOptions) -> dict[str, str]:
         """Field -> column (`meta` for what is only kept), from the first rows of every split."""
-        parts = _parts(_local(source))
+        parts = self._parts(source)
         features = _features(parts[0])
         fields = Fields(options, _media_fields(features))
         found: dict[str, str] = {}
         for part in parts:
-            found |= columns_of(_lines(part, features), fields)
+            found |= columns_of(_lines(part, features, source.name), fields)
         return found
 
     def doubts(self, source: Path) -> list[str]:
-        """Media that no column takes, and files that are not read."""
-        parts = _parts(_local(source))
+        """Media that no column takes, and files and folders that are not read."""
+        parts = self._parts(source)
         features = _features(parts[0])
         taken = {name for names in _media_fields(features).values() for name in names}
         others = [name for name in _media_in(features) if name not in taken]
         found = [f"the fields {', '.join(others)} hold media and are not imported; choose with --map"] if others else []
-        read = {path for part in parts for path in part.files}
-        ignored = sorted({path.name for part in parts for path in _files(part.files[0].parent) if path not in read})
-        return found + ([f"these files are of no split and are not read: {', '.join(ignored)}"] if ignored else [])
+        if ignored := _ignored(self._place(source), parts):
+            found.append(f"these are of no split and are not read: {', '.join(ignored)}")
+        return found
+
+    def _parts(self, source: Path) -> list[_Part]:
+        return _parts(self._place(source))
+
+    def _place(self, source: Path) -> Path:
+        """Where the files are: looked for once, so that all that is said of a source is said of one revision."""
+        if source not in self._places:
+            self._places[source] = _local(source)
+        return self._places[source]
 
 
 # Where the rows are --------------------------------------------------------------------------------------------------
 
 
 def _local(source: Path) -> Path:
-    """The folder itself, or that of a download of a data set's Parquet files from the hub."""
+    """The folder itself, or that of a download of a data set's files from the hub, which names their revision."""
     if source.is_dir():
         return source
     if source.exists() or not _HUB_NAME.fullmatch(str(source)):
         raise ValueError(f"{source} is no folder; give a data set's folder, or its name on the hub (owner/name)")
-    copy = Path(constants.HF_HOME) / "mmcore" / str(source).replace("/", "--")
+    name = str(source)
     try:
-        snapshot_download(str(source), repo_type="dataset", local_dir=copy, allow_patterns=["*.parquet", "*.arrow"])
-    except OSError as error:
+        revision = str(HfApi().dataset_info(name).sha)
+        # A folder of its own for each revision: a download removes nothing of what an earlier one has left.
+        copy = Path(constants.HF_HOME) / "mmcore" / name.replace("/", "--") / revision
+        patterns = [f"*{ending}" for ending in FILES]
+        snapshot_download(name, repo_type="dataset", revision=revision, local_dir=copy, allow_patterns=patterns)
+    except Exception as error:  # what stands for a failed connection differs between versions of the hub's library
         reason = str(error).strip().split("\n")[0]
         raise OSError(
-            f"there is no folder {source}, and the hub did not give a data set of this name: {reason}"
+            f"there is no folder {name}, and the hub did not give a data set of this name: {reason}"
         ) from None
     return copy
 
@@ -116,10 +130,15 @@ def _parts(folder: Path) -> list[_Part]:
     for path in (path for part in found for path in part.files):
         if path.is_symlink():
             raise ValueError(f"{path} is a symbolic link, which is not followed; copy the data set with its files")
-    if len({part.split for part in found}) > 1:
-        found = [part for part in found if part.split]
+    by_split: dict[str | None, _Part] = {}
+    for part in found:
+        # test.clean and test.other are both the split test.
+        before = by_split.get(part.split)
+        by_split[part.split] = replace(part, files=before.files + part.files) if before else part
+    if len(by_split) > 1:
+        by_split.pop(None, None)
     order = list(dict.fromkeys(SPLIT_FOLDERS.values()))
-    return sorted(found, key=lambda part: order.index(part.split) if part.split else -1)
+    return sorted(by_split.values(), key=lambda part: order.index(part.split) if part.split else -1)
 
 
 def _saved(folder: Path) -> tuple[Path, ...]:
@@ -159,6 +178,14 @@ def _by_split(root: Path, place: Path) -> list[_Part]:
     return [_Part(root, split, tuple(paths)) for split, paths in files.items() if paths]
 
 
+def _ignored(folder: Path, parts: Sequence[_Part]) -> list[str]:
+    """The files below a folder that belong to no part; where all files of a folder are such, only its name."""
+    read = {path for part in parts for path in part.files}
+    places = {folder, *(path.parent for path in read)}
+    others = (path for path in folder.rglob("*") if path.suffix.lower() in FILES and path not in read)
+    return sorted({path.name if path.parent in places else path.parent.name for path in others})
+
+
 def _files(folder: Path) -> list[Path]:
     return [path for path in sorted(folder.glob("*")) if path.suffix.lower() in FILES and path.is_file()]
 
@@ -170,7 +197,8 @@ def _folders(folder: Path) -> list[Path]:
 # The rows ------------------------------------------------------------------------------------------------------------
 
 
-def _lines(part: _Part, features: dict[str, Any]) -> Iterator[Line]:
+def _lines(part: _Part, features: dict[str, Any], name: str) -> Iterator[Line]:
+    """The rows of a part; `name` is that of the source, so that rows of two sources never get one place."""
     classes = {
         name: feature["names"]
         for name, feature in features.items()
@@ -179,7 +207,7 @@ def _lines(part: _Part, features: dict[str, Any]) -> Iterator[Line]:
     number = 0
     for path in part.files:
         for batch in _batches(path):
-            for line in as_lines(batch, part.name, number):
+            for line in as_lines(batch, f"{name}:{part.split or 'row'}", number):
                 values = line.values or {}
                 values.update({name: _class(names, values[name]) for name, names in classes.items() if name in values})
                 yield line

@@ -13,7 +13,7 @@ from pathlib import Path
 from typing import Any
 
 from mmcore.data.importers import SPLIT_FOLDERS, ImportOptions, Refused, Sample
-from mmcore.data.importers._fields import Fields
+from mmcore.data.importers._fields import Fields, answers_of
 from mmcore.data.importers._folders import folder_of, need_folder, regular, split_in
 from mmcore.data.importers._grouped import Grouped
 from mmcore.data.importers._json_arrays import elements
@@ -23,6 +23,8 @@ from mmcore.data.importers._samples import Section, columns_of, samples
 # How the pictures of COCO, and those of others, are called by their number.
 _NAMES = ("COCO_{set}_{id:0>12}.jpg", "{id:0>12}.jpg", "{id}.jpg", "{id}.jpeg", "{id}.png", "{id}")
 _IMAGE_FIELDS = ("file_name", "image", "image_id")
+# A picture, and what is asked about it: question, number, answers.
+_Asked = tuple[Any, tuple[Any, Any, list[Any]]]
 
 
 @dataclass(frozen=True)
@@ -73,7 +75,7 @@ def _described(source: Path, file: Path, annotations: list[Path]) -> _Questions:
     # v2_OpenEnded_mscoco_train2014_questions.json and v2_mscoco_train2014_annotations.json: the set is their word.
     words = file.stem.replace("questions", "").strip("_-.").split("_")
     subset = words[-1] if words[-1] else file.parent.name
-    split = split_in(subset.rstrip("0123456789")) or split_in(file.parent.name)
+    split = split_in(subset) or split_in(file.parent.name)
     answers = [path for path in annotations if subset in path.stem.split("_") or path.parent == file.parent != source]
     if file.suffix == ".jsonl":
         first = [str(_image_of(line.values)) for line in islice(read_lines(file), 20) if line.values]
@@ -101,12 +103,10 @@ def _lines(one: _Questions) -> Iterator[Line]:
     with closing(Grouped()) as asked, closing(Grouped()) as answered:
         if one.answers:
             answered.add(_answers(one.answers))
-        refused = (
-            [] if one.file.suffix == ".json" else [line for line in read_lines(one.file) if not _is_question(line)]
-        )
-        asked.add(_json_questions(one.file) if one.file.suffix == ".json" else _line_questions(one.file))
-        for line in refused:
-            yield Line(line.place, None, line.reason or "it has no picture and question")
+        refused: list[Line] = []
+        read = _json_questions if one.file.suffix == ".json" else _line_questions
+        asked.add(read(one.file, refused))
+        yield from refused
         for image in asked:
             questions = asked[image]
             pairs = [
@@ -119,19 +119,24 @@ def _lines(one: _Questions) -> Iterator[Line]:
             yield Line(f"{one.file.name}:{image}", values)
 
 
-def _json_questions(file: Path) -> Iterator[tuple[Any, tuple[Any, Any, list[str]]]]:
-    for _, one in elements(file, "questions"):
+def _json_questions(file: Path, refused: list[Line]) -> Iterator[_Asked]:
+    """The questions of a JSON file; what is none goes to `refused`."""
+    for number, (_, one) in enumerate(elements(file, "questions")):
         if isinstance(one, dict) and one.get("image_id") is not None:
             yield one["image_id"], (one.get("question"), one.get("question_id"), [])
+        else:
+            refused.append(Line(f"{file.name}:questions[{number}]", None, "it has no image_id"))
 
 
-def _line_questions(file: Path) -> Iterator[tuple[Any, tuple[Any, Any, list[str]]]]:
+def _line_questions(file: Path, refused: list[Line]) -> Iterator[_Asked]:
+    """The questions of a file of lines; what is none goes to `refused`."""
     for line in read_lines(file):
-        if _is_question(line):
-            assert line.values is not None
-            answers = line.values.get("answers") or line.values.get("answer") or []
-            answers = answers if isinstance(answers, list) else [str(answers)]
-            yield _image_of(line.values), (line.values["question"], line.values.get("question_id"), answers)
+        values = line.values or {}
+        image, question = _image_of(values), values.get("question")
+        if image is not None and isinstance(question, str):
+            yield image, (question, values.get("question_id"), answers_of(values))
+        else:
+            refused.append(Line(line.place, None, line.reason or "it has no picture and question"))
 
 
 def _answers(file: Path) -> Iterator[tuple[Any, list[Any]]]:
@@ -141,10 +146,6 @@ def _answers(file: Path) -> Iterator[tuple[Any, list[Any]]]:
             given = one.get("answers") or [one.get("multiple_choice_answer")]
             texts = [answer.get("answer") if isinstance(answer, dict) else answer for answer in given]
             yield one.get("question_id"), [text for text in texts if text is not None]
-
-
-def _is_question(line: Line) -> bool:
-    return bool(line.values and _image_of(line.values) is not None and isinstance(line.values.get("question"), str))
 
 
 def _image_of(values: dict[str, Any]) -> Any:

@@ -9,23 +9,26 @@ import json
 import tarfile
 import unicodedata
 from collections.abc import Iterator
+from contextlib import suppress
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
 from mmcore.data.importers import MAX_FILE_BYTES, SPLIT_FOLDERS, ImportOptions, Refused, RefusedPath, Sample, refuse
-from mmcore.data.importers._fields import Fields
+from mmcore.data.importers._fields import SUFFIXES, Fields
 from mmcore.data.importers._folders import regular, split_in
 from mmcore.data.importers._lines import Line
 from mmcore.data.importers._samples import Section, columns_of, samples
 
-# The media of a sample are found under the endings of their members.
+# The media of a sample are found under the endings of their members. An ending that pictures have says nothing of
+# clips: those are called `x.video.gif`.
+_SPECIAL = {"image": (), "audio": ("mka",), "video": ("video.gif", "video.webp")}
 MEDIA_ENDINGS = {
-    "image": ("jpg", "jpeg", "png", "webp", "bmp", "gif", "tif", "tiff"),
-    "audio": ("wav", "flac", "ogg", "opus", "mp3", "m4a", "mka"),
-    "video": ("mp4", "mov", "mkv", "webm", "avi", "apng", "video.gif", "video.webp"),
+    column: (*(one[1:] for one in suffixes if column == "image" or one not in SUFFIXES["image"]), *_SPECIAL[column])
+    for column, suffixes in SUFFIXES.items()
 }
-_MEDIA = {ending.rpartition(".")[2] for endings in MEDIA_ENDINGS.values() for ending in endings}
+_USUAL = {ending for endings in MEDIA_ENDINGS.values() for ending in endings}
+_MEDIA = {ending.rpartition(".")[2] for ending in _USUAL}
 # Endings that are texts, and the fields that they become.
 _TEXTS = {"txt": "text", "text": "text", "caption": "caption", "cls": "label", "transcript": "transcript"}
 MAX_MEMBERS = 1_000_000
@@ -65,11 +68,12 @@ class Importer:
         return found
 
     def doubts(self, source: Path) -> list[str]:
-        """Archives that are not read."""
-        if not source.is_dir():
-            return []
+        """Archives that are not read, and members that are not: their ending is of no medium and no text."""
         packed = sorted({path.name for ending in ("*.tgz", "*.tar.*") for path in source.rglob(ending)})
-        return [f"packed archives are not read; unpack them to .tar: {', '.join(packed)}"] if packed else []
+        found = [f"packed archives are not read; unpack them to .tar: {', '.join(packed)}"] if packed else []
+        if ignored := sorted({ending for path, _ in _shards(source) for ending in _ignored(path)}):
+            found.append(f"members with these endings are not imported: {', '.join(ignored)}")
+        return found
 
 
 def _shards(source: Path) -> list[tuple[Path, Section]]:
@@ -121,9 +125,20 @@ def _lines(path: Path, section: Section, refused: list[Refused]) -> Iterator[Lin
         yield from _line(shard, group, section, refused)
 
 
-def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
-    """Every member but folders, and what it holds (null where it is not to be read); RefusedPath where the shard
-    cannot be read on."""
+def _ignored(path: Path) -> set[str]:
+    """The endings of members that become no column and no field, unless `--map` names them."""
+    found = set()
+    with suppress(RefusedPath):
+        for member, _ in _members(path, read=False):
+            ending = _key(member.name)[1]
+            if ending not in _USUAL and not _is_text(ending.rpartition(".")[2]):
+                found.add(f".{ending}" if ending else "(none)")
+    return found
+
+
+def _members(path: Path, *, read: bool = True) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
+    """Every member but folders, and what it holds (null where it is not to be read, of all where `read` is false);
+    RefusedPath where the shard cannot be read on."""
     size = path.stat().st_size
     try:
         with tarfile.open(path, "r:", encoding="utf-8", errors="surrogateescape") as tar:
@@ -141,7 +156,7 @@ def _members(path: Path) -> Iterator[tuple[tarfile.TarInfo, bytes | None]]:
                         raise RefusedPath("truncated_archive", f"it is cut off in '{member.name}'")
                     stream = tar.extractfile(member)
                     assert stream is not None
-                    data = stream.read()
+                    data = stream.read() if read else None
                 yield member, data
             _check_end(path, tar.offset)
     except (tarfile.TarError, OSError, ValueError, OverflowError) as error:
@@ -157,7 +172,11 @@ def _is_plain(member: tarfile.TarInfo) -> bool:
 
 def _max_bytes(name: str) -> int:
     kind = _key(name)[1].rpartition(".")[2]
-    return MAX_TEXT_BYTES if kind == "json" or kind in _TEXTS else MAX_FILE_BYTES
+    return MAX_TEXT_BYTES if _is_text(kind) else MAX_FILE_BYTES
+
+
+def _is_text(kind: str) -> bool:
+    return kind == "json" or kind in _TEXTS
 
 
 def _check_end(path: Path, place: int) -> None:
@@ -195,7 +214,7 @@ def _add(group: _Group, member: tarfile.TarInfo, ending: str, data: bytes | None
         group.problem, group.detail = "duplicate_member", f"'{name}' is in the archive twice"
     elif kind in _MEDIA:
         group.values[ending] = {"bytes": data, "path": name}
-    elif kind == "json" or kind in _TEXTS:
+    elif _is_text(kind):
         _add_text(group, name, kind, data)
 
 
@@ -205,7 +224,8 @@ def _add_text(group: _Group, name: str, kind: str, data: bytes) -> None:
         found = json.loads(text, parse_constant=lambda _: None) if kind == "json" else {_TEXTS[kind]: text.strip()}
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
-        group.values |= {field: value for field, value in found.items() if field not in _MEDIA}
+        # A field is no member: `{"mpg": 30}` is no clip, and `{"jpg": "a.jpg"}` no picture of this archive.
+        group.values |= {f"meta_{field}" if field in _MEDIA else field: value for field, value in found.items()}
     except (ValueError, RecursionError) as error:
         group.problem, group.detail = "bad_manifest_line", f"'{name}': {error}"
 

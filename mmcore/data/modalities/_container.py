@@ -22,7 +22,7 @@ from mmcore.data.modalities import Limits, Media
 NAMES = {
     "mov": "MP4 or MOV", "matroska": "Matroska or WebM", "avi": "AVI", "ogg": "Ogg", "flac": "FLAC", "mp3": "MP3"
 }  # fmt: skip
-RATES = (1000, 192000)
+RATES = (1000, 384000)
 MAX_CHANNELS = 32
 _MOV_BOXES = (b"ftyp", b"moov", b"mdat", b"wide", b"free", b"skip")
 # The library looks at the first packets by itself, before a limit can be checked: little may come of that.
@@ -72,7 +72,7 @@ def video_header(data: bytes, limits: Limits) -> Header:
         width, height = context.width, context.height
         count, seconds = 0, 0.0
         for count, seconds in _packets(container, stream, "video"):
-            _check_seconds("video", seconds, limits)
+            check_seconds("video", seconds, limits)
             if count > limits.max_frames:
                 raise ValueError(f"the video has {_more_than(stream, count)} frames, more than {limits.max_frames}")
             if count * width * height > limits.max_pixels:
@@ -116,11 +116,10 @@ def audio_header(data: bytes, limits: Limits) -> Header:
     """The header of a recording; ValueError if it cannot be read, is cut off or exceeds the limits."""
     with _opened(data, "audio", seconds=_patience(data)) as (container, stream):
         rate, channels = stream.codec_context.sample_rate, stream.codec_context.channels
-        if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= MAX_CHANNELS:
-            raise ValueError(f"the audio states {rate} samples a second in {channels} channels, which cannot be")
+        check_sound(rate, channels)
         seconds = None
         for _, seconds in _packets(container, stream, "audio"):
-            _check_seconds("audio", seconds, limits)
+            check_seconds("audio", seconds, limits)
         if seconds is None:
             raise ValueError("the audio holds no samples")
         name = NAMES[container.format.name.split(",")[0]]
@@ -324,6 +323,13 @@ def _more_than(stream: Any, count: int) -> str:
     return str(stream.frames) if stream.frames >= count else f"at least {count}"
 
 
-def _check_seconds(what: str, seconds: float, limits: Limits) -> None:
+def check_sound(rate: int, channels: int) -> None:
+    """ValueError for a rate or a number of channels that no recording has."""
+    if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= MAX_CHANNELS:
+        raise ValueError(f"the audio states {rate} samples a second in {channels} channels, which cannot be")
+
+
+def check_seconds(what: str, seconds: float, limits: Limits) -> None:
+    """ValueError for what lasts longer than the limits allow."""
     if seconds > limits.max_seconds:
         raise ValueError(f"the {what} lasts {seconds:.1f} seconds, more than {limits.max_seconds:g}")

@@ -11,12 +11,18 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcore.data.modalities import Limits, Media
-from mmcore.data.modalities._container import Header, audio_header, container_of, read_audio
+from mmcore.data.modalities._container import (
+    Header,
+    audio_header,
+    check_seconds,
+    check_sound,
+    container_of,
+    read_audio,
+)
 from mmcore.settings import PrepareSettings
 
 WINDOW_SECONDS = 0.025
 HOP_SECONDS = 0.010
-RATES = (1000, 384000)
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
 _FORMATS = {
@@ -31,24 +37,17 @@ class Modality:
         """float32 [samples] in -1 to 1 and the rate; ValueError with the reason if the bytes are no readable sound."""
         if container_of(data):
             return read_audio(data, limits)
-        code, channels, rate, bits, body = _read_wav(data)
-        num_samples = len(body) // (bits // 8 * channels)
-        seconds = num_samples / rate
-        if num_samples == 0:
-            raise ValueError("the audio holds no samples")
-        if seconds > limits.max_seconds:
-            raise ValueError(f"the audio lasts {seconds:.1f} seconds, more than {limits.max_seconds:g}")
-        samples = _to_float(body[: num_samples * channels * bits // 8], code, bits)
-        mono = samples.reshape(num_samples, channels).mean(axis=1, dtype=np.float32)
+        code, channels, rate, bits, body = _read_wav(data, limits)
+        mono = _to_float(body, code, bits).reshape(-1, channels).mean(axis=1, dtype=np.float32)
         if not np.isfinite(mono).all():
             raise ValueError("the audio holds values that are no numbers")
-        return Media(np.clip(mono, -1, 1), round(seconds, 6), float(rate))
+        return Media(np.clip(mono, -1, 1), round(len(mono) / rate, 6), float(rate))
 
     def header(self, data: bytes, limits: Limits) -> Header:
         """Format, rate, channels and length, with nothing decoded; ValueError where `decode` would refuse by them."""
         if container_of(data):
             return audio_header(data, limits)
-        _, channels, rate, bits, body = _read_wav(data)
+        _, channels, rate, bits, body = _read_wav(data, limits)
         return Header("WAV", len(body) // (bits // 8 * channels) / rate, float(rate), channels=channels)
 
     def transform(self, media: Media, prepare: PrepareSettings) -> NDArray[np.float16]:
@@ -87,14 +86,20 @@ class Modality:
         }
 
 
-def _read_wav(data: bytes) -> tuple[int, int, int, int, bytes]:
-    """What `_read_chunks` gives, checked; ValueError for a kind of WAV that is not read or cannot be."""
+def _read_wav(data: bytes, limits: Limits) -> tuple[int, int, int, int, bytes]:
+    """What `_read_chunks` gives, checked and without a last sample that is cut off.
+
+    ValueError for a kind of WAV that is not read or cannot be, that holds no samples or exceeds the limits.
+    """
     code, channels, rate, bits, body = _read_chunks(data)
     if (code, bits) not in _FORMATS:
         raise ValueError(f"the audio is WAV of a kind that is not supported (format {code}, {bits} bits)")
-    if not RATES[0] <= rate <= RATES[1] or not 1 <= channels <= 32:
-        raise ValueError(f"the audio states {rate} samples a second in {channels} channels, which cannot be")
-    return code, channels, rate, bits, body
+    check_sound(rate, channels)
+    size = bits // 8 * channels
+    if not (num_samples := len(body) // size):
+        raise ValueError("the audio holds no samples")
+    check_seconds("audio", num_samples / rate, limits)
+    return code, channels, rate, bits, body[: num_samples * size]
 
 
 def _read_chunks(data: bytes) -> tuple[int, int, int, int, bytes]:

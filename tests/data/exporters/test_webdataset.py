@@ -35,3 +35,10 @@ def test_members_state_no_time_and_no_owner(tmp_path: Path) -> None:
     Exporter().write("train", iter([store.row(id="a", image=b"x")]), tmp_path)
     with tarfile.open(tmp_path / "train-000000.tar") as tar:
         assert [(one.mtime, one.uid, one.gid, one.uname, one.mode) for one in tar] == [(0, 0, 0, "", 0o644)] * 2
+
+
+@pytest.mark.parametrize("length", [80, 81, 100])
+def test_long_ids_fit_into_the_names_of_members(tmp_path: Path, length: int) -> None:
+    row = store.row(id="a" * length, video=b"RIFF....WEBP")
+    Exporter().write("train", iter([row]), tmp_path)
+    assert all(len(name) < 100 for name in members(tmp_path / "train-000000.tar"))

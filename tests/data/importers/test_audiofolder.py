@@ -35,6 +35,13 @@ def test_without_a_list_only_recordings_are_read(tmp_path: Path) -> None:
         list(Importer().read(tmp_path, ImportOptions()))
 
 
+def test_recordings_may_be_listed_under_either_name_of_the_field(tmp_path: Path) -> None:
+    for name in ("a.wav", "b.wav", "c.wav"):
+        (tmp_path / name).write_bytes(b"x")
+    listed(tmp_path, {"file_name": "a.wav"}, {"audio_file_name": "b.wav"})
+    assert Importer().doubts(tmp_path) == ["1 recordings are named in no list; they are not imported"]
+
+
 @pytest.mark.skipif(not DATA.is_dir(), reason="needs the shared data sets")
 def test_real_recordings_come_with_what_is_said_and_by_whom() -> None:
     options = ImportOptions(map={"speech_text": "text", "labels": ["digit", "speaker"]}, group="speaker")

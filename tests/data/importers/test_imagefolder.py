@@ -51,8 +51,27 @@ def test_one_list_for_all_splits_tells_them_by_path(tmp_path: Path) -> None:
     names = ("train/a.png", "val/b.png", "c.png")
     listed(pictures(tmp_path, *names), *({"file_name": name} for name in names))
     assert [sample["split"] for sample in read(tmp_path)[0]] == ["train", "validation", None]
-    listed(tmp_path, *({"file_name": "c.png", "split": split} for split in ("Test", "val", "other")))
-    assert [sample["split"] for sample in read(tmp_path)[0]] == ["test", "validation", None]
+    words = ("Test", "val", "testing", "restval", " ", None)
+    listed(tmp_path, *({"file_name": "c.png", "split": split} for split in words))
+    assert [sample["split"] for sample in read(tmp_path)[0]] == ["test", "validation", "test", "train", None, None]
+
+
+def test_a_row_of_an_unknown_split_is_refused_and_not_divided_like_the_others(tmp_path: Path) -> None:
+    lines = [{"file_name": "a.png", "split": split} for split in ("held-out", 3, "train")]
+    samples, refused = read(listed(pictures(tmp_path, "a.png"), *lines))
+    assert [sample["split"] for sample in samples] == ["train"]
+    assert [(one.id, one.problem) for one in refused] == [("a.png", "no_split")] * 2
+    assert refused[0].detail.startswith("its split 'held-out' is unknown; write one of: train, training, ")
+
+
+def test_what_is_refused_is_known_by_the_id_that_the_row_would_have(tmp_path: Path) -> None:
+    listed(tmp_path, {"file_name": "gone.png", "id": "x1"}, {"file_name": "../a.png", "id": "x2"})
+    assert [(one.id, one.problem) for one in read(tmp_path)[1]] == [("x1", "missing_file"), ("x2", "unsafe_path")]
+
+
+def test_where_all_pictures_are_missing_a_field_that_is_there_is_not_said_to_be_nowhere(tmp_path: Path) -> None:
+    listed(tmp_path, {"file_name": "gone.png", "zh": ["狗"]})
+    assert [one.problem for one in read(tmp_path, map={"captions": "zh"})[1]] == ["missing_file"]
 
 
 def test_without_a_list_the_folder_is_the_label(tmp_path: Path) -> None:
@@ -79,6 +98,19 @@ def test_lines_that_add_nothing_or_name_another_picture_are_no_continuation(tmp_
     lines = [{"file_name": "a.png", "id": "x", "caption": "1"}, {"file_name": "b.png", "id": "x", "caption": "2"}]
     samples, _ = read(listed(pictures(tmp_path, "a.png", "b.png"), *lines, {"file_name": "b.png", "id": "x"}))
     assert [sample["id"] for sample in samples] == ["x", "x", "x"]
+
+
+def test_lines_of_one_picture_that_say_different_things_are_not_put_together(tmp_path: Path) -> None:
+    first = {"file_name": "a.png", "caption": "1", "label": "dog", "split": "train", "number": 1}
+    listed(pictures(tmp_path, "a.png"), first, {**first, "caption": "2", "number": 2})
+    (sample,) = read(tmp_path)[0]
+    assert [caption["text"] for caption in sample["captions"]] == ["1", "2"]
+    assert json.loads(str(sample["meta"]))["number"] == 1
+    for other in ({"label": "cat"}, {"split": "test"}, {"transcript": "wuff"}, {"group": "g"}):
+        listed(tmp_path, first, {**first, "caption": "2", **other})
+        assert len(read(tmp_path)[0]) == 2, other
+    listed(tmp_path, first, {"file_name": "a.png", "caption": "2"})
+    assert len(read(tmp_path)[0]) == 1
 
 
 def test_an_empty_id_is_none(tmp_path: Path) -> None:
@@ -193,3 +225,8 @@ def test_fields_and_doubts_are_told(tmp_path: Path) -> None:
         "1 pictures are named in no list; they are not imported",
         "these folders are no splits and are not read: masks",
     ]
+
+
+def test_a_file_name_that_is_no_text_is_no_name_of_a_file(tmp_path: Path) -> None:
+    listed(pictures(tmp_path, "a.png"), {"file_name": ["a.png"]}, {"file_name": {"path": "a.png"}})
+    assert Importer().doubts(tmp_path) == ["1 pictures are named in no list; they are not imported"]

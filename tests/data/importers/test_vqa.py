@@ -78,3 +78,23 @@ def test_lines_of_questions(tmp_path: Path) -> None:
 def test_a_folder_without_questions_says_so(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match="is vqa its format"):
         read(tmp_path)
+
+
+def test_zero_and_false_are_answers(tmp_path: Path) -> None:
+    answers = [{"answer": 0}, {"answer": False}, {"answers": [0, 1.5]}, {"answers": [], "answer": "x"}, {"answer": ""}]
+    lines = [{"image": "a.png", "question": "?", **answer} for answer in answers]
+    pictures(tmp_path, "a.png")
+    (tmp_path / "questions.jsonl").write_text("".join(json.dumps(line) + "\n" for line in lines))
+    (sample,), _ = read(tmp_path)
+    assert [pair["answers"] for pair in sample["qa"]] == [["0"], ["False"], ["0", "1.5"], ["x"], []]
+
+
+def test_a_question_about_no_picture_is_refused(tmp_path: Path) -> None:
+    pictures(tmp_path, "7.png")
+    questions = [{"question": "Lost?"}, {"image_id": 7, "question": "What?", "question_id": 1}, "no question"]
+    (tmp_path / "questions.json").write_text(json.dumps({"questions": questions}))
+    samples, refused = read(tmp_path)
+    assert [one["id"] for one in samples] == ["7.png"]
+    assert [(one.id, one.problem) for one in refused] == [
+        ("questions.json:questions[0]", "bad_manifest_line"), ("questions.json:questions[2]", "bad_manifest_line")
+    ]  # fmt: skip

@@ -141,3 +141,28 @@ def test_packed_archives_are_told_and_an_empty_folder_is_no_source(tmp_path: Pat
     (tmp_path / "c.tar").symlink_to(tmp_path / "a.tar")
     with pytest.raises(ValueError, match="symbolic links are not followed"):
         read(tmp_path)
+
+
+def test_every_ending_that_media_files_have_is_read_and_others_are_told(tmp_path: Path) -> None:
+    members = (
+        ("1.m4v", b"clip"),
+        ("2.aac", b"sound"),
+        ("3.jpg", b"x"),
+        ("3.npy", b"?"),
+        ("3.mask.png", b"x"),
+        ("4", b""),
+    )
+    shard(tmp_path / "a.tar", *members)
+    samples, _ = read(tmp_path)
+    assert [[column for column in ("image", "audio", "video") if column in one] for one in samples] == [
+        ["video"], ["audio"], ["image"]
+    ]  # fmt: skip
+    assert Importer().doubts(tmp_path) == ["members with these endings are not imported: (none), .mask.png, .npy"]
+    assert Importer().doubts(tmp_path / "a.tar") == Importer().doubts(tmp_path)
+
+
+def test_a_field_that_is_called_like_an_ending_is_no_medium(tmp_path: Path) -> None:
+    shard(tmp_path / "a.tar", ("1.txt", "a car"), ("1.json", '{"mpg": 30, "jpg": "/etc/hostname"}'))
+    (sample,), _ = read(tmp_path)
+    assert json.loads(sample["meta"]) == {"meta_mpg": 30, "meta_jpg": "/etc/hostname"}
+    assert not sample.keys() & {"image", "video"}

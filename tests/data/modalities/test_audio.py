@@ -85,9 +85,12 @@ def test_blocks_that_do_not_fit_the_channels_are_refused() -> None:
         AUDIO.decode(bytes(data), UNLIMITED)
 
 
-def test_too_long_is_refused() -> None:
-    with pytest.raises(ValueError, match=r"lasts 1.0 seconds, more than 0.5"):
-        AUDIO.decode(wav(bytes(16000)), Limits(1, 0.5, 1))
+def test_what_is_too_long_or_empty_is_refused_by_its_header_as_by_its_samples() -> None:
+    for look in (AUDIO.decode, AUDIO.header):
+        with pytest.raises(ValueError, match=r"lasts 1.0 seconds, more than 0.5"):
+            look(wav(bytes(16000)), Limits(1, 0.5, 1))
+        with pytest.raises(ValueError, match="holds no samples"):
+            look(wav(b""), UNLIMITED)
 
 
 def test_a_tone_is_loudest_in_its_band() -> None:

@@ -13,6 +13,7 @@ from mmcore.data.modalities import UNLIMITED, Limits, _container
 from mmcore.data.modalities._container import container_of
 from mmcore.data.modalities.audio import Modality as Audio
 from mmcore.data.modalities.video import Modality as Video
+from tests.data.modalities.test_audio import wav
 
 CLIPS = Path(__file__).parents[4] / "shared" / "data" / "video_clips"
 SOUNDS = Path(__file__).parents[4] / "shared" / "data" / "esc10"
@@ -80,6 +81,13 @@ def test_sounds_are_read_and_their_channels_mixed(format: str, codec: str) -> No
     header = Audio().header(data, UNLIMITED)
     assert (header.rate, header.channels) == (48000.0, 2)
     assert header.seconds == pytest.approx(media.seconds, abs=0.06)
+
+
+def test_rates_are_believed_of_every_container_alike() -> None:
+    for data in (sound("flac", "flac", seconds=0.1, rate=352800), wav(bytes(7056), rate=352800)):
+        assert Audio().decode(data, UNLIMITED).rate == 352800.0
+    with pytest.raises(ValueError, match="states 400000 samples a second in 2 channels, which cannot be"):
+        Audio().header(sound("flac", "flac", seconds=0.1, rate=400000), UNLIMITED)
 
 
 def test_the_sound_of_a_film_without_sound_and_the_film_of_a_sound_are_refused() -> None:
