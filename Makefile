@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # pip's own list of folders with wheels, where one is set up: uv does not read pip's settings.
 FIND_LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: run test test-fast check fmt bench faults-chain faults-data stop clean
+.PHONY: run test test-fast check fmt bench faults-chain faults-data stop
 
 run: $(VENV)/ready
 	@$(BIN)/mmcore run $(ARGS)

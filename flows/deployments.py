@@ -1,7 +1,8 @@
 """Registers the flows with the Prefect server and works through their runs: `mmcore schedule`.
 
 `retrain/nightly` runs at 02:00 UTC; `retrain/manual` waits for the form in the UI, or for
-`prefect deployment run retrain/manual -p preset=nano`. One retrain runs at a time, the next one waits.
+`prefect deployment run retrain/manual -p preset=nano`. One retrain works at a time, the next one waits
+(`fresh_workspace`). `monitor/manual` compares a batch with the drift reference.
 """
 
 import asyncio
@@ -21,7 +22,7 @@ async def work() -> None:
         await retrain.ato_deployment("nightly", cron="0 2 * * *", concurrency_limit=ONE_AT_A_TIME),
         await retrain.ato_deployment("manual", concurrency_limit=ONE_AT_A_TIME),
         await monitor.ato_deployment("manual"),
-        limit=2,
+        limit=3,  # a retrain of each kind, one of which waits for the other, and a monitor
     )
 
 

@@ -99,7 +99,7 @@ def check(run: Run) -> None:
         if project.checked(run.workspace, run.settings).exists():
             line.state = "unchanged"
         else:
-            _child(run, "check", ["check", "--models"])
+            _child(run, "check", ["check"])
 
 
 def reproduce(run: Run, stage: str) -> None:

@@ -16,6 +16,8 @@ from mmcore.workspace import Workspace, clear_temporaries, run_lock, write_bytes
 
 # Where the runs of a deployment leave what they took in: data.dvc on a branch of its own.
 BRANCHES = "mmcore/ingest-"
+# How long a retrain waits for the one before it.
+PATIENCE_SECONDS = 24 * 3600.0
 
 
 @contextlib.contextmanager
@@ -35,9 +37,20 @@ def fresh_workspace(preset: str | None, assignments: Sequence[str]) -> Iterator[
     The clone shares the project's DVC cache and `.mmcore`; experiments, release tags and branches with new rows go
     back to the project. New rows of earlier runs that nobody has merged yet count. One that a failed run leaves is
     kept for `mmcore run debug`.
+
+    There is one at a time in a project, whatever deployment it belongs to: two runs side by side could register the
+    same version. The next one waits until the tags are back; BlockingIOError if that takes more than a day.
     """
     project = Path(os.environ.get("MMCORE_PROJECT") or Path.cwd()).resolve()
-    root = project / ".mmcore" / "workspaces" / str(flow_run.name)
+    name = str(flow_run.name)
+    alone = run_lock(project / ".mmcore" / "retrain.lock", f"the retrain {name}", patience=PATIENCE_SECONDS)
+    with alone, _clone(project, name, preset, assignments) as workspace:
+        yield workspace
+
+
+@contextlib.contextmanager
+def _clone(project: Path, name: str, preset: str | None, assignments: Sequence[str]) -> Iterator[Workspace]:
+    root = project / ".mmcore" / "workspaces" / name
     shutil.rmtree(root, ignore_errors=True)
     _git(project, "clone", "--quiet", "--no-hardlinks", str(project), str(root))
     _git(root, "fetch", "--quiet", "origin", "+refs/exps/*:refs/exps/*")

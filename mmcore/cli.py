@@ -67,10 +67,14 @@ def _run(arguments: argparse.Namespace) -> int:
 
 
 def _compare(arguments: argparse.Namespace) -> None:
+    from mmcore import params, releases
     from mmcore.evaluation.compare import print_comparison
     from mmcore.ledger import Ledger
 
-    print(print_comparison(Ledger(_here().root), arguments.a, arguments.b))
+    workspace = _here()
+    name = params.load(workspace.params).name
+    a, b = (releases.revision(workspace.root, name, words) for words in (arguments.a, arguments.b))
+    print(print_comparison(Ledger(workspace.root), a, b))
 
 
 def _debug(arguments: argparse.Namespace) -> int:
@@ -88,6 +92,10 @@ def _debug(arguments: argparse.Namespace) -> int:
 def _stage(arguments: argparse.Namespace) -> None:
     from mmcore import stages
 
+    scores = (arguments.tasks, arguments.output)
+    if any(scores) and not (all(scores) and arguments.name == "evaluate"):
+        raise ValueError("--tasks and --output go together, and with evaluate: "
+                         "mmcore stage evaluate --tasks FOLDER --output FOLDER")  # fmt: skip
     if arguments.rank:
         stages.rank(_here().root, arguments.name, Path(arguments.rank))
     elif arguments.tasks:
@@ -225,13 +233,12 @@ def _parser() -> argparse.ArgumentParser:
 
     stage = _command(commands, "stage", _stage, "run one stage here and now, whatever its state")
     stage.add_argument("name")
-    stage.add_argument("--tasks", help="evaluate these models instead of artifacts/tasks")
+    stage.add_argument("--tasks", help="with evaluate: the models in this folder, not artifacts/tasks")
     stage.add_argument("--output", help="where their scores go")
     stage.add_argument("--rank", metavar="OUTPUT", help=argparse.SUPPRESS)
 
     _command(commands, "plan", _plan, "what a run would do, why, and for how long")
-    check = _command(commands, "check", _check, "whether settings, data and machine are fit for a run")
-    check.add_argument("--models", action="store_true", help=argparse.SUPPRESS)
+    _command(commands, "check", _check, "whether settings, data and machine are fit for a run")
 
     data_words.add_words(_command(commands, "data", _data, "bring data in, look at them, keep and compare versions"))
 

@@ -16,6 +16,7 @@ from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
 from typing import Any
 
+import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
 from dvc.repo import Repo
@@ -102,10 +103,17 @@ class Ledger:
         write_bytes(self.root / "data.dvc", recorded)
         return "changed"
 
-    def data_hash(self) -> str:
-        """The version of data/ that data.dvc names: the MD5 of the list of its files, with `.dir` behind it."""
-        import_line = [line for line in (self.root / "data.dvc").read_text().splitlines() if "md5:" in line]
-        return import_line[0].split("md5:")[1].strip() if import_line else ""
+    def data_hash(self, revision: str | None = None) -> str:
+        """The version of data/ that data.dvc names, here or in `revision`: the MD5 of the list of its files, with
+        `.dir` behind it. LookupError if the revision does not exist or records no data."""
+        if revision is None:
+            content = (self.root / "data.dvc").read_text(encoding="utf-8")
+        else:
+            try:
+                content = self.read(revision, "data.dvc")
+            except FileNotFoundError:
+                raise LookupError(f"{revision} records no data (it has no data.dvc)") from None
+        return str(yaml.safe_load(content)["outs"][0]["md5"])
 
     def add_data(self) -> None:
         """Make data.dvc name what lies in data/."""

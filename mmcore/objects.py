@@ -1,7 +1,8 @@
 """Files kept under the hash of their bytes: the list of a folder, the cache and the remotes that hold it.
 
 DVC keeps the file with the MD5 `abcdef...` as `ab/cdef...`, and a folder as one more object, `<md5>.dir`: the list of
-its files. Whatever is read here is hashed while it is read, and counts only under the name that its bytes have.
+its files. What `Reader` and `Remote` read is hashed on the way, and the cache takes in only bytes that have the hash of
+their name. What lies in it may have gone bad since: who opens one of its files asks `fault` first.
 """
 
 import contextlib
@@ -15,6 +16,7 @@ import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass
+from functools import cached_property
 from pathlib import Path, PurePosixPath
 from typing import IO, Any, TypeVar
 
@@ -60,7 +62,7 @@ class Version:
         """The bytes of the list, as DVC writes them."""
         return _list_bytes(self.files)
 
-    @property
+    @cached_property
     def objects(self) -> dict[str, str]:
         """The objects that make up this version, each with the first path it stands for; the list comes last."""
         paths: dict[str, str] = {}
@@ -235,10 +237,8 @@ def printable(text: str) -> str:
     return re.sub(r"(://[^\s?'\"]*)\?[^\s'\"]*", r"\1", text)
 
 
-def in_parallel(
-    phase: str, total: int, items: Iterable[str], work: Callable[[str, Count], T], *, threads: int = THREADS
-) -> dict[str, T]:
-    """`work(item, count)` of every item, on threads; a bar shows the bytes counted, out of `total`."""
+def in_parallel(phase: str, total: int, items: Iterable[str], work: Callable[[str, Count], T]) -> dict[str, T]:
+    """`work(item, count)` of every item, on four threads; a bar shows the bytes counted, out of `total`."""
     progress = Progress(phase, total=total, unit="bytes")
     one_at_a_time = threading.Lock()
 
@@ -247,7 +247,7 @@ def in_parallel(
             progress.advance(size)
 
     found = list(items)
-    with ThreadPoolExecutor(threads) as pool:
+    with ThreadPoolExecutor(THREADS) as pool:
         return dict(zip(found, pool.map(lambda item: work(item, count), found), strict=True))
 
 

@@ -99,7 +99,7 @@ def machine(settings: Settings) -> Machine:
     """The device as the driver tells it (torch is not asked: importing it costs seconds), memory and threads."""
     device = f"{platform.machine()} CPU, {os.cpu_count()} cores"
     memory = f"{psutil.virtual_memory().total / 2**30:.0f} GiB"
-    if settings.train.device != "cpu" and shutil.which("nvidia-smi"):
+    if settings.train.device != "cpu" and hardware.gpu_visible() and shutil.which("nvidia-smi"):
         query = ["nvidia-smi", "--query-gpu=name,memory.total", "--format=csv,noheader"]
         answer = subprocess.run(query, capture_output=True, text=True, check=False).stdout.strip().splitlines()
         if answer:

@@ -65,6 +65,16 @@ def find(root: Path, name: str, version: str) -> Release:
     raise LookupError(f"{name} has no release '{version}'; there are: {versions}")
 
 
+def revision(root: Path, name: str, words: str) -> str:
+    """The git revision that a person means: the tag of a version (`v0.2.0`, `0.2.0`), anything else as it is.
+
+    LookupError lists the versions there are.
+    """
+    if re.fullmatch(r"v?\d+\.\d+\.\d+", words):
+        return f"{name}@{find(root, name, words).version}"
+    return words
+
+
 def register(root: Path, name: str, commit: str, model_hash: str) -> Release:
     """The release of the model `model_hash`: a new version on `commit`, or the one there is if a run was cut short
     after it had made the tag."""

@@ -105,7 +105,7 @@ def pull(workspace: Workspace, remote_name: str | None = None) -> list[str]:
 def check_manifest(workspace: Workspace) -> None:
     """Hash data/manifest.json, by which every shard is checked when it is read; ValueError if it is not data.dvc's."""
     copies = Copies.of(workspace)
-    version, _ = required(copies, None)
+    version = recorded(copies)
     trouble = store.MANIFEST in version.files and fault(
         version.files[store.MANIFEST], copies.reader.read(copies.data / store.MANIFEST), version
     )
@@ -113,36 +113,52 @@ def check_manifest(workspace: Workspace) -> None:
         raise ValueError(f"data/{store.MANIFEST} {trouble}; mend it: mmcore data pull")
 
 
-def required(copies: Copies, remote: Remote | None) -> tuple[Version, list[str]]:
-    """The files that data.dvc names, and what had to be repaired to know them.
+def recorded(copies: Copies, remote: Remote | None = None) -> Version:
+    """The files that data.dvc names; nothing is changed.
 
-    Their list comes from the cache, from data/ itself if that is what data.dvc names, or from the remote.
+    Their list comes from the cache, from data/ itself if that is what data.dvc names, or from the remote (null: the
+    default one). ValueError or LookupError with the fix if no place has it intact.
     """
     name = copies.ledger.data_hash()
+    return Version.read(name, _list(copies, name, remote))
+
+
+def required(copies: Copies, remote: Remote | None) -> tuple[Version, list[str]]:
+    """`recorded`, and then the cache holds the list; what had to be repaired for that, in lines."""
+    name = copies.ledger.data_hash()
+    content = _list(copies, name, remote)
     path = copies.cache.path(name)
     held = copies.reader.read(path)
     trouble = fault(name, held)
-    if not trouble:
-        return Version.read(name, path.read_bytes()), []
     done = []
-    if held is not None:
+    if trouble and held is not None:
         done.append(f"the list of the files {trouble} in the cache; {copies.set_aside(path, held, 'cache')}")
-    version = Version.of({path: read.md5 for path, read in copies.read_data().items() if read})
-    if version.name == name:
-        copies.cache.put(name, io.BytesIO(version.content))
-        return version, done
+    if trouble:
+        copies.cache.put(name, io.BytesIO(content))
+    return Version.read(name, content), done
+
+
+def _list(copies: Copies, name: str, remote: Remote | None) -> bytes:
+    path = copies.cache.path(name)
+    if not fault(name, copies.reader.read(path)):
+        return path.read_bytes()
+    lying = Version.of({path: read.md5 for path, read in copies.read_data().items() if read})
+    if lying.name == name:
+        return lying.content
+    remote = remote or copies.ledger.remote()
     if remote is None:
         raise LookupError(
             "the data that data.dvc names are neither in data/ nor in the cache, and no remote is set up; add the one "
             "they were pushed to: dvc remote add -d NAME URL"
         )
-    trouble = fault(name, remote.fetch(name, copies.cache))
+    content = io.BytesIO()
+    trouble = fault(name, remote.read(name, copy=content))
     if trouble:
         raise ValueError(
             f"the list of the files of data/ {trouble} on {remote} (object {_object(name)}), and is not here either; "
             + SEND_AGAIN
         )
-    return Version.read(name, path.read_bytes()), done
+    return content.getvalue()
 
 
 def mend(copies: Copies, version: Version, here: Found) -> tuple[dict[str, str], list[str]]:
@@ -221,7 +237,7 @@ def push(workspace: Workspace, remote_name: str | None = None, *, read_back: boo
     copies = Copies.of(workspace)
     remote = copies.remote(remote_name)
     here = copies.read_data()
-    version, done = required(copies, None)
+    version, done = required(copies, remote)
     lacking, repaired = mend(copies, version, here)
     if lacking:
         damaged = _listed(_by_path(version, lacking))
@@ -276,23 +292,19 @@ def verify(workspace: Workspace) -> list[str]:
     """Hash data/ and the cache; returns a line, ValueError names every file that is wrong.
 
     The MD5 of each file is compared with the list that data.dvc names, the SHA-256 of each shard with the manifest.
-    What is not in the cache at all is no fault. Nothing is mended but that list, without which nothing is known.
+    What is not in the cache at all is no fault. Nothing is mended.
     """
     copies = Copies.of(workspace)
     here = copies.read_data()
-    version, damaged = required(copies, copies.ledger.remote())
+    version = recorded(copies)
     held: Found = {name: read for name, read in copies.read_cache(version.objects).items() if read}
     wrong = {f"data/{path}": trouble for path, trouble in compare(version, here).items()}
     cached = _by_path(version, _faults(version, held))
     wrong |= {f"{path} in the cache": trouble for path, trouble in cached.items()}
     if not wrong:
         wrong = {f"data/{path}": trouble for path, trouble in against_manifest(version, here, copies.manifest).items()}
-    if wrong or damaged:
-        raise ValueError(
-            "\n".join(
-                [f"what lies here is not what data.dvc names: {_listed(wrong)}mend it: mmcore data pull", *damaged]
-            )
-        )
+    if wrong:
+        raise ValueError(f"what lies here is not what data.dvc names: {_listed(wrong)}mend it: mmcore data pull")
     return [f"data/ holds all {len(version.files)} files of data.dvc, read and hashed ({_megabytes(here.values())})"]
 
 
@@ -303,7 +315,7 @@ def verify_remote(workspace: Workspace, remote_name: str | None = None) -> list[
     """
     copies = Copies.of(workspace)
     remote = copies.remote(remote_name)
-    version, _ = required(copies, remote)
+    version = recorded(copies, remote)
     found = read_remote(remote, version.objects)
     wrong = _by_path(version, _faults(version, found))
     if not wrong:

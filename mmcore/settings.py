@@ -161,7 +161,6 @@ class TrainSettings:
     device: str
     devices: int
     nodes: int
-    workers: int
     threads: int
     precision: str
 

@@ -7,9 +7,10 @@ from pathlib import Path
 import pytest
 
 from mmcore import params, remotes
-from mmcore.project import ensure_data
+from mmcore.project import ensure_data, machine
 from mmcore.settings import Settings
 from mmcore.workspace import Workspace
+from tests.conftest import ROOT
 from tests.faults import storage
 
 
@@ -70,3 +71,12 @@ def test_a_manifest_whose_bytes_changed_behind_its_time_stops_a_run(project: Pat
     os.utime(manifest, ns=(status.st_atime_ns, status.st_mtime_ns))
     with pytest.raises(ValueError, match=r"data/manifest\.json holds other bytes"):
         ensure(project)
+
+
+def test_a_hidden_gpu_is_not_the_machine_that_a_run_names(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    driver = tmp_path / "nvidia-smi"
+    driver.write_text("#!/bin/sh\necho 'NVIDIA H200, 143771 MiB'\n")
+    driver.chmod(0o755)
+    monkeypatch.setenv("PATH", str(tmp_path), prepend=os.pathsep)
+    monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "-1")
+    assert "CPU" in machine(params.load(ROOT / "params.yaml")).device

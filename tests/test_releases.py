@@ -61,3 +61,11 @@ def test_a_version_that_does_not_exist_lists_those_that_do(toy: Path, commits: l
 def test_two_projects_do_not_share_a_champion(toy: Path, commits: list[str]):
     releases.promote(toy, "world", releases.register(toy, "world", commits[0], "hash").version)
     assert releases.champion(toy, "other") is None
+
+
+def test_a_version_is_a_revision_and_so_is_anything_else(toy: Path, commits: list[str]):
+    releases.register(toy, "world", commits[0], "hash")
+    assert releases.revision(toy, "world", "v0.1.0") == releases.revision(toy, "world", "0.1.0") == "world@v0.1.0"
+    assert releases.revision(toy, "world", "HEAD~2") == "HEAD~2"
+    with pytest.raises(LookupError, match=r"no release 'v9\.0\.0'"):
+        releases.revision(toy, "world", "v9.0.0")

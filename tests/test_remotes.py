@@ -7,6 +7,7 @@ from typing import Any
 import pytest
 
 from mmcore import remotes
+from mmcore.commands.data_status import status
 from mmcore.data import store
 from mmcore.ledger import Ledger
 from mmcore.workspace import Workspace
@@ -57,9 +58,29 @@ def test_verifying_a_remote_keeps_nothing_of_it(project: Path, tmp_path: Path) -
     remotes.push(Workspace(project))
     clone = storage.clone(project, tmp_path / "clone")
     remotes.verify_remote(Workspace(clone))
-    kept = [path for path in (clone / ".dvc" / "cache").rglob("*") if path.is_file()]
-    assert [path.suffix for path in kept] == [".dir"]
+    assert not [path for path in (clone / ".dvc" / "cache").rglob("*") if path.is_file()]
     assert not (clone / "data").exists()
+
+
+def test_looking_changes_nothing_even_where_the_list_of_files_is_damaged(project: Path) -> None:
+    remotes.push(Workspace(project))
+    damaged = Ledger(project).cache().path(Ledger(project).data_hash())
+    storage.truncate(damaged, damaged, CHANCE)
+    before = damaged.read_bytes()
+    with pytest.raises(ValueError, match=r"the list of the files in the cache holds other bytes"):
+        remotes.verify(Workspace(project))
+    assert "holds all 6 objects" in remotes.verify_remote(Workspace(project))[0]
+    found = status(Workspace(project))
+    assert [place.state for place in found.places] == ["as data.dvc says", "1 of 6 missing", "complete"]
+    assert found.advice == "mmcore data pull"
+    assert damaged.read_bytes() == before
+    assert not (project / ".mmcore" / "damaged").exists()
+
+
+def test_a_push_from_a_clone_that_lacks_the_data_says_how_to_get_them(project: Path, tmp_path: Path) -> None:
+    remotes.push(Workspace(project))
+    with pytest.raises(ValueError, match=r"not intact here(.|\n)*get it first: mmcore data pull"):
+        remotes.push(Workspace(storage.clone(project, tmp_path / "clone")))
 
 
 def test_data_that_were_copied_here_need_neither_cache_nor_remote(project: Path, tmp_path: Path) -> None:

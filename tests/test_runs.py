@@ -4,6 +4,7 @@ import subprocess
 import sys
 import urllib.request
 from collections.abc import Iterator
+from contextlib import AbstractContextManager
 from pathlib import Path
 from typing import Any
 
@@ -179,3 +180,28 @@ def test_what_scheduled_runs_take_in_is_a_branch_for_a_person_to_merge(project: 
     assert done.returncode == 0
     manifest = read_json(project / "data" / "manifest.json")
     assert sum(shard["rows"] for shard in manifest["shards"]) == 44
+
+
+@pytest.mark.prefect
+def test_while_one_retrain_works_another_waits_whatever_deployment_it_belongs_to(
+    toy: Path, monkeypatch: pytest.MonkeyPatch
+):
+    from prefect.logging import disable_run_logger
+
+    from flows import workspaces
+
+    monkeypatch.setenv("MMCORE_PROJECT", str(toy))
+    monkeypatch.setattr(workspaces, "PATIENCE_SECONDS", 0.0)
+
+    def retrain(name: str) -> AbstractContextManager[Workspace]:
+        monkeypatch.setenv("PREFECT__RUNTIME__FLOW_RUN__NAME", name)
+        return workspaces.fresh_workspace(None, [])
+
+    with disable_run_logger():
+        with retrain("nightly") as work:
+            assert work.root.name == "nightly"
+            with pytest.raises(BlockingIOError, match="the retrain nightly"), retrain("manual"):
+                pass
+            assert not (toy / ".mmcore" / "workspaces" / "manual").exists()
+        with retrain("manual") as work:
+            assert work.root.name == "manual"

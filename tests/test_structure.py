@@ -5,6 +5,7 @@ import json
 import subprocess
 import sys
 
+from mmcore.workspace import read_yaml
 from tests.conftest import ROOT
 
 HEAVY = (
@@ -74,3 +75,17 @@ def test_a_test_file_stands_where_its_source_file_does():
         if not any((folder / place).exists() for place in (name, f"_{name}", f"__{stem}__.py", stem)):
             astray.append(str(test.relative_to(ROOT)))
     assert astray == []
+
+
+def test_a_training_stage_depends_on_all_settings_that_shape_it_and_on_no_others():
+    """Two ranks compute another model than one; how a model is scored changes nothing in it."""
+    stages = read_yaml(ROOT / "dvc.yaml")["stages"]
+    common = {
+        "seed",
+        "plugins",
+        "prepare",
+        "model",
+        *(f"train.{name}" for name in ("devices", "nodes", "threads", "precision")),
+    }
+    assert set(stages["pretrain"]["params"]) == common | {"pretrain"}
+    assert set(stages["finetune"]["do"]["params"]) == common | {"finetune.${item}"}

@@ -1,22 +1,20 @@
 """`mmcore data diff A B`: what happened to the rows between two versions of the data."""
 
 import argparse
-import hashlib
 import json
-import re
-from dataclasses import dataclass
+from dataclasses import dataclass, field
+from functools import cached_property
 from pathlib import Path
-
-import yaml
 
 from mmcore import params, releases
 from mmcore.data import store
 from mmcore.data.difference import Side, compare, in_words
 from mmcore.data.store import Shard
 from mmcore.ledger import Ledger
-from mmcore.objects import LIST, Cache, Version
+from mmcore.objects import Cache, Reader, Remote, Version, fault
+from mmcore.remotes import SEND_AGAIN
 from mmcore.report.changes import build
-from mmcore.workspace import Workspace, hash_file
+from mmcore.workspace import Workspace
 
 HERE = "data/ as it lies here"
 
@@ -42,43 +40,44 @@ def _lying(data: Path) -> Side:
 
 def _recorded(ledger: Ledger, name: str, revision: str) -> Side:
     """The data as a commit, tag, run or release has them; of its files only those that are asked for are fetched."""
-    commit = revision
-    if re.fullmatch(r"v?\d+\.\d+\.\d+", revision):
-        commit = releases.find(ledger.root, name, revision).commit
-    try:
-        pointer = yaml.safe_load(ledger.read(commit, "data.dvc"))
-    except FileNotFoundError:
-        raise LookupError(f"{revision} records no data (it has no data.dvc)") from None
+    listed = ledger.data_hash(releases.revision(ledger.root, name, revision))
     objects = _Objects(ledger, ledger.cache(), revision)
-    listed = objects.file(str(pointer["outs"][0]["md5"]), "the list of its data").read_bytes()
-    files = Version.read(str(pointer["outs"][0]["md5"]), listed).files
+    files = Version.read(listed, objects.file(listed, "the list of its files").read_bytes()).files
     manifest = objects.file(files[store.MANIFEST], store.MANIFEST).read_bytes()
 
     def open_shard(shard: Shard) -> Path:
-        path = objects.file(files[shard.path], shard.path)
-        if hash_file(path) != shard.sha256:
-            raise ValueError(f"{shard.path} of {revision} is damaged in the cache; replace it: mmcore data verify")
-        return path
+        return objects.file(files[shard.path], shard.path)
 
     return Side(store.manifest_of(json.loads(manifest), f"{store.MANIFEST} of {revision}"), open_shard)
 
 
 @dataclass(frozen=True)
 class _Objects:
-    """Files by their MD5: those of the cache, where need be fetched from the remote first."""
+    """Files by their MD5: those of the cache, where need be fetched from the remote first. All of them are hashed."""
 
     ledger: Ledger
     cache: Cache
     revision: str
+    reader: Reader = field(default_factory=Reader)
+
+    @cached_property
+    def remote(self) -> Remote | None:
+        return self.ledger.remote()
 
     def file(self, md5: str, name: str) -> Path:
+        """Where the object lies, intact; ValueError if neither the cache nor the remote has it so."""
         path = self.cache.path(md5)
-        if not path.is_file():
-            remote = self.ledger.remote()
-            content = remote.fetch(md5, self.cache) if remote else None
-            if content is None or not path.is_file():
-                where = str(remote) if remote else "no remote is set up"
-                raise LookupError(f"{name} of {self.revision} is not in the cache, and {where} does not have it intact")
-        if md5.endswith(LIST) and hashlib.md5(path.read_bytes()).hexdigest() != md5.removesuffix(LIST):
-            raise ValueError(f"{name} of {self.revision} is damaged in the cache; replace it: mmcore data verify")
+        here = fault(md5, self.reader.read(path))
+        if not here:
+            return path
+        if self.remote is None:
+            raise ValueError(
+                f"{name} of {self.revision} {here} in the cache, and no remote is set up to fetch it from; add the one "
+                "it was pushed to: dvc remote add -d NAME URL"
+            )
+        there = fault(md5, self.remote.fetch(md5, self.cache))
+        if there:
+            raise ValueError(
+                f"{name} of {self.revision} {here} in the cache and {there} on {self.remote}; {SEND_AGAIN}"
+            )
         return path

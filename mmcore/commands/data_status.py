@@ -3,7 +3,8 @@
 import argparse
 from dataclasses import dataclass
 
-from mmcore.remotes import Copies, required
+from mmcore.objects import fault
+from mmcore.remotes import Copies, recorded
 from mmcore.workspace import Workspace
 
 
@@ -37,7 +38,10 @@ class Status:
 
 
 def status(workspace: Workspace, remote_name: str | None = None) -> Status:
-    """Where data/, data.dvc, the cache and a remote agree, by names and sizes alone (`verify` reads the bytes)."""
+    """Where data/, data.dvc, the cache and a remote agree, by names and sizes alone (`verify` reads the bytes).
+
+    Nothing is changed.
+    """
     copies = Copies.of(workspace)
     remote = copies.remote(remote_name) if remote_name else copies.ledger.remote()
     state = copies.ledger.data_state()
@@ -45,17 +49,21 @@ def status(workspace: Workspace, remote_name: str | None = None) -> Status:
     words = {"same": "as data.dvc says", "changed": "not what data.dvc says", "absent": "absent"}
     places = [Place("data/", len(files), sum(files), words[state])]
     try:
-        version, _ = required(copies, remote)
+        version = recorded(copies, remote)
     except (LookupError, ValueError, ConnectionError) as error:
         return Status(places, str(error))
     held = {name: copies.cache.path(name) for name in version.objects}
     sizes = {name: path.stat().st_size for name, path in held.items() if path.is_file()}
+    # The list of the files alone has been read: a damaged one counts as none, or the remote would seem to be wrong.
+    damaged = version.name in sizes and fault(version.name, copies.reader.read(held[version.name]))
+    if damaged:
+        del sizes[version.name]
     places.append(_place("cache", sizes, len(held), 0))
     advice = {
         "changed": "see what differs: mmcore data verify; take back what data.dvc names: mmcore data pull; "
         "or record the change, if it is meant: dvc add data",
         "absent": "mmcore data pull",
-    }.get(state, "")
+    }.get(state, "mmcore data pull" if damaged else "")
     if remote is None:
         return Status(places, advice or "add a remote to keep the data elsewhere, too: dvc remote add -d NAME URL")
     there = remote.sizes(list(held))

@@ -1,6 +1,8 @@
 """`mmcore init`: a project of one's own, written from the very files this project runs on."""
 
+import json
 import subprocess
+from importlib.metadata import distribution
 from pathlib import Path
 
 import mmcore
@@ -20,7 +22,7 @@ FILES = (
 FOLDERS = ("flows", "presets", "validation")
 
 MAKEFILE = """\
-# Two commands set everything up: `make run` runs the main job, `make test` passes the tests.
+# `make run` sets everything up and runs the main job.
 PYTHON ?= python3.11
 FIND_LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
@@ -34,6 +36,11 @@ run: .venv/ready
 \t@touch $@
 
 .PHONY: run
+"""
+
+REQUIREMENTS = """\
+# Extras go into brackets behind the name: mmcore[media,s3]
+{requirement}
 """
 
 README = """\
@@ -58,7 +65,7 @@ def write(path: Path) -> str:
             if file.is_file() and "__pycache__" not in file.parts:
                 write_bytes(path / file.relative_to(source), file.read_bytes())
     write_bytes(path / "Makefile", MAKEFILE.encode())
-    write_bytes(path / "requirements.txt", f"mmcore=={mmcore.__version__}\n".encode())
+    write_bytes(path / "requirements.txt", REQUIREMENTS.format(requirement=_requirement()).encode())
     write_bytes(path / "README.md", README.format(name=path.name, version=mmcore.__version__).encode())
     if subprocess.run(["git", "-C", str(path), "rev-parse"], capture_output=True, check=False).returncode:
         subprocess.run(["git", "init", "--quiet", str(path)], check=True)
@@ -70,3 +77,15 @@ def _source() -> Path:
     package = Path(mmcore.__file__).parent
     installed = package / "template"
     return installed if installed.is_dir() else package.parent
+
+
+def _requirement() -> str:
+    """What installs this very mmcore. By its name alone an index gives a project of the same name that is not this one,
+    so it is named by where it lies or came from; only what came from an index is asked for there again."""
+    checkout = Path(mmcore.__file__).resolve().parents[1]
+    if (checkout / "pyproject.toml").is_file():
+        return f"mmcore @ {checkout.as_uri()}"
+    origin = json.loads(distribution("mmcore").read_text("direct_url.json") or "{}")
+    if "vcs_info" in origin:
+        return f"mmcore @ {origin['vcs_info']['vcs']}+{origin['url']}@{origin['vcs_info']['commit_id']}"
+    return f"mmcore @ {origin['url']}" if "url" in origin else f"mmcore=={mmcore.__version__}"

@@ -9,14 +9,12 @@ import numpy as np
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
+from mmcore.data import media_index
 from mmcore.data.media_index import ABSENT, MediaReader
 from mmcore.data.parts import decode
 from mmcore.data.store import MEDIA, Row, as_rows, read_manifest, read_table
 from mmcore.settings import PrepareSettings
 from mmcore.workspace import read_json
-
-# Each mapped file holds an open file; a process may have 1,024 of them on many machines.
-MAPPED_AT_ONCE = 256
 
 
 class Corpus:
@@ -110,7 +108,7 @@ class _Arrays:
     def read(self, row: int) -> NDArray[Any]:
         part = int(self._parts[row])
         if part not in self._mapped:
-            if len(self._mapped) >= MAPPED_AT_ONCE:
+            if len(self._mapped) >= media_index.MAPPED_AT_ONCE:
                 del self._mapped[next(iter(self._mapped))]
             self._mapped[part] = np.load(self._files[part], mmap_mode="r")
         place = self._index[row]

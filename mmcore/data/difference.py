@@ -125,7 +125,7 @@ def _describe(found: Difference, kind: str, places: dict[str, _Place], old: dict
         found.modalities[kind].update((split, name) for name in modalities)
         found.languages[kind].update((split, name) for name in languages)
         if len(found.samples[kind]) < SAMPLES:
-            details = _first_text(row)
+            details = _short(next(store.row_texts(row), ""))
             if kind == "changed":
                 ((_, former),) = _rows({row["id"]: old[row["id"]]})
                 details = _changes(former, row, same_content=old[row["id"]].sha256 == place.sha256)
@@ -153,13 +153,6 @@ def _first_differing(was: Any, now: Any) -> tuple[Any, Any]:
     if isinstance(was, dict) and isinstance(now, dict) and was.keys() == now.keys():
         return next(_first_differing(was[key], now[key]) for key in was if was[key] != now[key])
     return was, now
-
-
-def _first_text(row: Row) -> str:
-    texts = [caption["text"] for caption in row["captions"]]
-    texts += [row[name] for name in ("summary", "transcript", "speech_text") if row[name]]
-    texts += [pair["question"] for pair in row["qa"]]
-    return _short(texts[0]) if texts else ""
 
 
 def _short(value: Any) -> str:

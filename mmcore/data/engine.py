@@ -20,6 +20,7 @@ from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
 from functools import cache as once
+from importlib.util import find_spec
 from pathlib import Path
 from typing import Any
 
@@ -65,11 +66,36 @@ def map_shards(
 
     `engine`: `local` uses so many `processes` of this machine (null: one for each core, at most eight), `ray` the
     cluster that RAY_ADDRESS names; the results are the same. What `function` raises is raised here; what is finished
-    by then stays finished.
+    by then stays finished. ValueError if the engine cannot be used (`check_engine`) and there is work for it.
     """
+    if cache is None:
+        with tempfile.TemporaryDirectory(prefix="mmcore-") as folder:
+            yield from map_shards(function, work, cache=Path(folder), engine=engine, processes=processes)
+        return
+    code = code_of(function.__module__)
+    entries = [cache / function.__name__ / _key(function, item, code) for item in work]
+    whole = _find_whole(entries)
+    # Two equal shards have one entry.
+    missing = {entry: item for entry, item in zip(entries, work, strict=True) if entry not in whole}
+    _prune(cache)
+    made = _make_all(function, missing, engine, processes)
+    for entry in entries:
+        while entry not in whole:
+            whole.add(next(made))
+        yield entry
+
+
+def check_engine(engine: str) -> None:
+    """ValueError with the fix if there is no such engine, if it is not installed, or if no cluster is named for it."""
     if engine not in ENGINES:
         raise ValueError(f"data.engine is '{engine}'; choose one of: {', '.join(ENGINES)}")
-    return _map(function, work, cache, engine, processes)
+    if engine == "ray" and find_spec("ray") is None:
+        raise ValueError(
+            "data.engine is ray, and Ray is not installed; in mmcore's checkout: pip install -e '.[ray]', "
+            "or choose local"
+        )
+    if engine == "ray" and not os.environ.get("RAY_ADDRESS"):
+        raise ValueError("data.engine is ray, but RAY_ADDRESS names no cluster (host:port); set it, or choose local")
 
 
 def link_files(entry: Path, folder: Path) -> None:
@@ -86,32 +112,15 @@ def link_files(entry: Path, folder: Path) -> None:
             shutil.copyfile(entry / name, target)
 
 
-def _map(
-    function: Function, work: Sequence[ShardWork], cache: Path | None, engine: str, processes: int | None
-) -> Iterator[Path]:
-    if cache is None:
-        with tempfile.TemporaryDirectory(prefix="mmcore-") as folder:
-            yield from _map(function, work, Path(folder), engine, processes)
-        return
-    code = code_of(function.__module__)
-    entries = [cache / function.__name__ / _key(function, item, code) for item in work]
-    whole = _find_whole(entries)
-    # Two equal shards have one entry.
-    missing = {entry: item for entry, item in zip(entries, work, strict=True) if entry not in whole}
-    _prune(cache)
-    made = _make_all(function, missing, engine, processes)
-    for entry in entries:
-        while entry not in whole:
-            whole.add(next(made))
-        yield entry
-
-
 def _make_all(function: Function, missing: dict[Path, ShardWork], engine: str, processes: int | None) -> Iterator[Path]:
     tasks = [(function, item, entry) for entry, item in missing.items()]
+    if not tasks:
+        return iter(())
+    check_engine(engine)
     if engine == "local":
         return map_processes(_make, tasks, processes=processes)
     # By name: the fingerprint of a stage must not depend on whether Ray is installed, nor does what it makes.
-    made: Iterator[Path] = importlib.import_module("mmcore.data.engine_ray").make_all(tasks) if tasks else iter(())
+    made: Iterator[Path] = importlib.import_module("mmcore.data.engine_ray").make_all(tasks)
     return made
 
 

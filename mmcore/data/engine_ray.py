@@ -27,9 +27,10 @@ Files = list[tuple[str, bytes]]
 def make_all(tasks: Sequence[tuple[Function, ShardWork, Path]]) -> Iterator[Path]:
     """Fill the entry of each task on the cluster that RAY_ADDRESS names; yields the entries in order.
 
-    ValueError without that variable, ConnectionError where no cluster answers.
+    ConnectionError where no cluster answers.
     """
-    _connect()
+    if not ray.is_initialized():
+        ray.init(address=os.environ["RAY_ADDRESS"], log_to_driver=False)
     cluster: Any = ray
     remote = cluster.remote(max_retries=RETRIES, num_cpus=1)(_make)
     at_once = TASKS_PER_CORE * max(1, int(cluster.cluster_resources().get("CPU", 1)))
@@ -41,14 +42,6 @@ def make_all(tasks: Sequence[tuple[Function, ShardWork, Path]]) -> Iterator[Path
             yield _finish(*waiting.popleft())
     while waiting:
         yield _finish(*waiting.popleft())
-
-
-def _connect() -> None:
-    address = os.environ.get("RAY_ADDRESS")
-    if not address:
-        raise ValueError("data.engine is ray, but RAY_ADDRESS names no cluster (host:port); set it, or choose local")
-    if not ray.is_initialized():
-        ray.init(address=address, log_to_driver=False)
 
 
 def _finish(entry: Path, reference: Any) -> Path:

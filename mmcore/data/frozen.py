@@ -7,9 +7,6 @@ data.dvc. The rows themselves are the list.
 import hashlib
 from dataclasses import asdict, dataclass
 from pathlib import Path
-from typing import Any
-
-import pyarrow.parquet as pq
 
 from mmcore.data import store
 from mmcore.data.importers import Refused
@@ -64,11 +61,12 @@ def check(root: Path) -> None:
 
 
 class Placement:
-    """Decides on the split of each new row, so that a group that is in the store is never torn apart.
+    """Decides on the split of each new row.
 
-    A row's split is what the source says, else where its group lies already, else a pure function of its group
-    (`store.split_of`). While the test split is frozen, a row that would fall into it goes where its group lies, or,
-    by its key alone, to train (8 of 9) or validation (1 of 9); and a row whose group has rows in the frozen
+    It is what the source says, else where its group lies already, else a pure function of its group
+    (`store.split_of`); so only a source that states its splits can tear a group apart, and validation then rejects
+    what training must not see. While the test split is frozen, a row that would fall into it goes where its group
+    lies, or, by its key alone, to train (8 of 9) or validation (1 of 9); and a row whose group has rows in the frozen
     split is refused, because learning from it would leak what the test asks.
     """
 
@@ -79,7 +77,7 @@ class Placement:
         self._astray: dict[str, str] = {}
         if root is not None and (root / store.MANIFEST).is_file():
             for shard in store.shards(root):
-                self._take(shard.split, set(_column(root / shard.path, "group")))
+                self._take(shard.split, set(store.column(root / shard.path, "group")))
 
     def place(self, row: store.Row, stated: str | None) -> str | Refused:
         """The split of `row`, or why it is refused; `stated`: the split that the source says, if it says one."""
@@ -116,13 +114,6 @@ def _open_split(group: str) -> str:
 def _test_split(root: Path) -> Frozen:
     lines = []
     for shard in store.shards(root, "test"):
-        ids, hashes = _column(root / shard.path, "id"), _column(root / shard.path, "sha256")
+        ids, hashes = store.column(root / shard.path, "id"), store.column(root / shard.path, "sha256")
         lines += [f"{id}\0{content}\n" for id, content in zip(ids, hashes, strict=True)]
     return Frozen(len(lines), hashlib.sha256("".join(sorted(lines)).encode()).hexdigest())
-
-
-def _column(path: Path, name: str) -> list[Any]:
-    # Not hashed here: whoever writes verifies the store first, and a look for new rows must stay quick.
-    with pq.ParquetFile(path) as file:
-        values: list[Any] = file.read(columns=[name])[name].to_pylist()
-    return values

@@ -64,16 +64,16 @@ def import_data(
     only_new: bool = False,
     retry_failed: bool = False,
     resume: bool = False,
-    leave: Collection[Path] = (),
+    only: Collection[str] | None = None,
 ) -> ImportReport:
     """Read `source` into the store at `destination`, which changes only when all of it has been read.
 
     `replace` puts the rows in the place of those there, `append` adds them; then `only_new` passes over rows whose id
     is known. `retry_failed` adds only rows that an earlier import of this source refused. `resume` goes on with an
-    interrupted import after its last complete shards; the outcome is the same to the byte. Rows with a medium in
-    `leave` are left for another time. Refused lines go to `refused.parquet` in the store, for validation to put them
-    into quarantine. Raises ValueError or LookupError with
-    what to do, if there is nothing to import or if the words do not fit what is there.
+    interrupted import after its last complete shards; the outcome is the same to the byte. `only`: the ids to be tried,
+    null for all; other rows are left for another time. Refused lines go to `refused.parquet` in the store, for
+    validation to put them into quarantine. Raises ValueError or LookupError with what to do, if there is nothing to
+    import or if the words do not fit what is there.
     """
     append = append or retry_failed
     recover_folder(destination)
@@ -82,7 +82,7 @@ def import_data(
     before = _before(destination) if append and destination.exists() else None
     name, origin = source.resolve().name, _origin(source)
     intake = _Intake(name, frozen.Placement(destination) if before else None, again=only_new or retry_failed)
-    intake.leave = frozenset(leave)
+    intake.wanted = None if only is None else set(only)
     # A source that is read once more says anew what it holds that is refused.
     earlier = [row for row in _refused_in(destination) if before and not (intake.again and row.get("origin") == origin)]
     if retry_failed:
@@ -200,14 +200,13 @@ class _Intake:
     """What becomes of the samples of one import of the source `name`.
 
     `known`: ids in the store; `done`: ids that an interrupted import has brought; `wanted`: the only ids to be tried,
-    null for all; `leave`: media that are not to be read; `placement`: where rows go that are added to others.
-    `again`: the source has been read before, so known rows are no mistake.
+    null for all; `placement`: where rows go that are added to others. `again`: the source has been read before, so
+    known rows are no mistake.
     """
 
     name: str
     placement: frozen.Placement | None
     again: bool
-    leave: frozenset[Path] = frozenset()
     known: set[str] = field(default_factory=set)
     done: set[str] = field(default_factory=set)
     wanted: set[str] | None = None
@@ -226,8 +225,6 @@ class _Intake:
                 self.refused.append(sample)
                 continue
             if not self._is_new(sample["id"], sample["split"]):
-                continue
-            if self.leave and not self.leave.isdisjoint(value for value in sample.values() if isinstance(value, Path)):
                 continue
             split = self._split(sample)
             if isinstance(split, Refused):

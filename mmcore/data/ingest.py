@@ -2,10 +2,8 @@
 
 import time
 from collections import Counter
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from pathlib import Path
-
-import pyarrow.parquet as pq
 
 from mmcore.data import store
 from mmcore.data.frozen import Placement
@@ -21,18 +19,23 @@ TEMPORARY = (".tmp", ".temp", ".part", ".partial", ".crdownload", ".filepart", "
 # Files that hold or list many rows: while one of them is written, nothing of the source is read.
 LISTS = (".jsonl", ".json", ".csv", ".tsv", ".txt", ".parquet", ".arrow", ".tar", ".tgz", ".gz", ".zip")
 
+# So many keys that a mirror passed over are named.
+NAMED = 3
+
 Stamp = tuple[int, int]
 
 
 @dataclass(frozen=True)
 class IngestReport:
     """What came of it. `rows`: new ones by split; `refused`: new refusals by problem code; `waiting`: rows, or the
-    files that list them, that were left for the next time because they are still being written."""
+    files that list them, that were left for the next time because they are still being written; `passed_over`: keys of
+    a bucket that can be no file here."""
 
     source: str
-    rows: dict[str, int]
-    refused: dict[str, int]
-    waiting: int
+    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(store.SPLITS, 0))
+    refused: dict[str, int] = field(default_factory=dict)
+    waiting: int = 0
+    passed_over: tuple[str, ...] = ()
 
     @property
     def changed(self) -> bool:
@@ -49,6 +52,10 @@ class IngestReport:
             parts.append(f"{sum(self.refused.values()):,} refused ({codes})")
         if self.waiting:
             parts.append(f"{self.waiting:,} still being written, left for the next time")
+        if self.passed_over:
+            # Anybody may name an object: what a terminal would obey is shown as an escape.
+            named = [*(ascii(key[:80]) for key in self.passed_over[:NAMED]), "..."][: len(self.passed_over)]
+            parts.append(f"{len(self.passed_over):,} objects of the bucket passed over ({', '.join(named)})")
         return ", ".join(parts)
 
 
@@ -69,72 +76,73 @@ def ingest(workspace: Workspace, settings: Settings, *, dry_run: bool = False) -
                          "mmcore run --set data.source=PATH --set data.format=imagefolder")  # fmt: skip
     if data.format is None:
         raise ValueError(f"data.format is not set, so {data.source} cannot be read; set it: data.format=imagefolder")
-    source, options = _place(workspace, str(data.source)), ImportOptions.from_words(data.fields)
-    found = _look(source, data.format, options, workspace.data)
-    if not dry_run and found.changed:
-        report = import_data(
-            source, workspace.data, format=data.format, options=options, append=True, only_new=True,
-            leave=found.unsettled,
-        )  # fmt: skip
-        return IngestReport(str(data.source), report.rows, found.refused, found.waiting)
-    return IngestReport(str(data.source), found.rows, found.refused, found.waiting)
+    options = ImportOptions.from_words(data.fields)
+    source, passed_over = _place(workspace, str(data.source))
+    seen, ids = _look(source, data.format, options, workspace.data)
+    report = replace(seen, source=str(data.source), passed_over=passed_over)
+    if not dry_run and report.changed:
+        # The source is read once more. What has come since the look has not been seen to be whole: it waits.
+        done = import_data(
+            source, workspace.data, format=data.format, options=options, append=True, only_new=True, only=ids
+        )
+        return replace(report, rows=done.rows)
+    return report
 
 
-def _place(workspace: Workspace, source: str) -> Path:
-    """The folder to read: the source itself, or the mirror of its bucket."""
+def _place(workspace: Workspace, source: str) -> tuple[Path, tuple[str, ...]]:
+    """The folder to read, the source itself or the mirror of its bucket, and the keys that the mirror passed over."""
     if is_bucket(source):
-        return mirror(source, workspace.state / "mirror").folder
+        mirrored = mirror(source, workspace.state / "mirror")
+        return mirrored.folder, mirrored.passed_over
     # A run in a workspace of its own means the project's folder, where its state lies.
     path = workspace.state.resolve().parent / Path(source).expanduser()
     if not path.exists():
         raise FileNotFoundError(f"data.source {path} is not there; mount it, or set data.source to where the data are")
-    return path
+    return path, ()
 
 
 # What is new ---------------------------------------------------------------------------------------------------------
 
 
-@dataclass
-class _Found:
-    """What a look at the source shows; `unsettled`: the files that are not to be read yet."""
-
-    rows: dict[str, int] = field(default_factory=lambda: dict.fromkeys(store.SPLITS, 0))
-    refused: dict[str, int] = field(default_factory=dict)
-    unsettled: frozenset[Path] = frozenset()
-    waiting: int = 0
-
-    @property
-    def changed(self) -> bool:
-        return bool(sum(self.rows.values()) or self.refused)
-
-
-def _look(source: Path, format: str, options: ImportOptions, data: Path) -> _Found:
-    """Count the rows that are new. Refusals that an earlier time recorded are not."""
-    lists = _stamps(_lists(source))
+def _look(source: Path, format: str, options: ImportOptions, data: Path) -> tuple[IngestReport, set[str]]:
+    """What is new in the source, and the ids that are to be read: of new rows whose files are whole, and of refused
+    ones. Refusals that an earlier time recorded are not new."""
+    nothing = IngestReport(str(source))
     if source.is_dir() and not any(path.is_file() for path in source.rglob("*")):
-        return _Found()
-    known, refused_before, placement = _known(data), _refused(data), Placement(data)
-    new: list[tuple[str, list[Path]]] = []
+        return nothing, set()
+    lists = _stamps(_lists(source))
+    # Asked first: a list that is half written may be one that cannot be read at all.
+    if waiting := _unsettled(lists):
+        return replace(nothing, waiting=len(waiting)), set()
+    # Read without hashing the shards: import does that before it writes.
+    known = {id for shard in store.shards(data) for id in store.column(data / shard.path, "id")}
+    refused_before, placement = _refused(data), Placement(data)
+    new: list[tuple[str, str, list[Path]]] = []
+    ids: set[str] = set()
     refused: Counter[str] = Counter()
     stamps: dict[Path, Stamp] = {}
     for sample in IMPORTERS[format]().read(source, options):
         outcome = sample if isinstance(sample, Refused) else _place_new(sample, known, placement)
         if isinstance(outcome, Refused):
             refused[outcome.problem] += (outcome.id, outcome.problem) not in refused_before
+            if outcome is not sample:  # a line that is refused as it stands may be a row that is whole by then
+                ids.add(outcome.id)
         elif isinstance(sample, dict) and outcome is not None:
             files = [value for value in sample.values() if isinstance(value, Path)]
             stamps |= _stamps(files)
-            new.append((outcome, files))
+            new.append((sample["id"], outcome, files))
     unsettled = _unsettled(stamps | lists)
     if unsettled & lists.keys():
-        return _Found(waiting=len(unsettled & lists.keys()))
-    found = _Found(unsettled=unsettled, refused={code: count for code, count in refused.items() if count})
-    for split, files in new:
-        if unsettled.isdisjoint(files):
-            found.rows[split] += 1
-        else:
-            found.waiting += 1
-    return found
+        return replace(nothing, waiting=len(unsettled & lists.keys())), set()
+    whole = [(id, split) for id, split, files in new if unsettled.isdisjoint(files)]
+    rows = Counter(split for _, split in whole)
+    found = replace(
+        nothing,
+        rows={split: rows[split] for split in store.SPLITS},
+        refused={code: count for code, count in refused.items() if count},
+        waiting=len(new) - len(whole),
+    )
+    return found, ids | {id for id, _ in whole}
 
 
 def _place_new(sample: Sample, known: set[str], placement: Placement) -> str | Refused | None:
@@ -145,15 +153,6 @@ def _place_new(sample: Sample, known: set[str], placement: Placement) -> str | R
     return placement.place({"id": sample["id"], "group": sample.get("group") or sample["id"]}, sample["split"])
 
 
-def _known(data: Path) -> set[str]:
-    """The ids in the store. Read without hashing the shards: import does that before it writes."""
-    ids: set[str] = set()
-    for shard in store.shards(data):
-        with pq.ParquetFile(data / shard.path) as file:
-            ids.update(file.read(columns=["id"])["id"].to_pylist())
-    return ids
-
-
 def _refused(data: Path) -> set[tuple[str, str]]:
     if not (data / REFUSED).is_file():
         return set()
@@ -162,11 +161,10 @@ def _refused(data: Path) -> set[tuple[str, str]]:
 
 
 def _lists(source: Path) -> list[Path]:
-    """The files that hold or list rows, in the source and in the folders right below it."""
+    """The files of the source that hold or list rows."""
     if source.is_file():
         return [source]
-    found = [*source.glob("*"), *source.glob("*/*")]
-    return [path for path in found if path.suffix.lower() in LISTS and path.is_file()]
+    return [path for path in source.rglob("*") if path.suffix.lower() in LISTS and path.is_file()]
 
 
 def _stamps(files: list[Path]) -> dict[Path, Stamp]:

@@ -19,8 +19,9 @@ from numpy.typing import NDArray
 from mmcore.data.store import MEDIA, check_shard
 
 ABSENT = -1
-# Each mapped file holds an open file; a process may have 1,024 of them on many machines.
-MAPPED_AT_ONCE = 256
+# Files of one modality of one split that are mapped at once. Each holds an open file, a process may have 1,024 of them
+# on many machines, and training reads three modalities of two splits.
+MAPPED_AT_ONCE = 128
 
 Places = NDArray[np.int64]
 

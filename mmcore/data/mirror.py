@@ -28,13 +28,10 @@ LOCK_SECONDS = 3600.0
 
 @dataclass(frozen=True)
 class Mirrored:
-    """`folder`: the objects by their keys below the prefix. `fetched`, `kept`, `removed`: how many objects were new or
-    changed, were as before, or are gone from the bucket; `passed_over`: the first keys that can be no file here."""
+    """`folder`: the objects by their keys below the prefix; `passed_over`: the keys of those that can be no file here
+    (too large, of an unsafe name, or named like the folder of others)."""
 
     folder: Path
-    fetched: int
-    kept: int
-    removed: int
     passed_over: tuple[str, ...]
 
 
@@ -58,22 +55,27 @@ def mirror(address: str, root: Path) -> Mirrored:
     """Bring the folder of `address` below `root` up to date with its bucket; see `Mirrored`.
 
     An interrupted mirror goes on with what it lacks. Raises FileNotFoundError if there is no such bucket,
-    PermissionError if it may not be read, ValueError if the extra `s3` is not installed or there are too many objects.
+    PermissionError if it may not be read, ValueError if the extra `s3` is not installed, there are too many objects, or
+    the address names no folder.
     """
     bucket, prefix = _parts(address)
     home = root / hashlib.sha256(f"{bucket}/{prefix}".encode()).hexdigest()[:16]
-    folder = home / (prefix.rstrip("/").rpartition("/")[2] or bucket)
+    name = prefix.rstrip("/").rpartition("/")[2] or bucket
+    if not _is_safe(name):
+        raise ValueError(f"s3://{bucket}/{prefix}: {name!a} can be no folder here; name another prefix")
+    # Below `files`, so that no name is that of the lock or the index.
+    folder = home / "files" / name
     with run_lock(home / "lock", f"a mirror of s3://{bucket}/{prefix}", patience=LOCK_SECONDS):
-        folder.mkdir(exist_ok=True)
+        folder.mkdir(parents=True, exist_ok=True)
         with _bucket_errors(f"s3://{bucket}/{prefix}"):
             files = _filesystem()
             listed, passed_over = _choose(_listing(files, bucket, prefix))
             index = _read_index(home / "index.jsonl")
             missing = [one for one in listed.values() if not _is_here(one, index, folder)]
-            removed = _remove_others(folder, listed)
+            _remove_others(folder, listed)
             _write_index(home / "index.jsonl", {key: index[key] for key in listed if key in index})
             _fetch(files, bucket, prefix, missing, folder, home / "index.jsonl")
-    return Mirrored(folder, len(missing), len(listed) - len(missing), removed, tuple(passed_over[:10]))
+    return Mirrored(folder, tuple(passed_over))
 
 
 def _parts(address: str) -> tuple[str, str]:
@@ -88,7 +90,7 @@ def _filesystem() -> Any:
         # A listing of yesterday's process must not hide what is new.
         return fsspec.filesystem("s3", use_listings_cache=False, skip_instance_cache=True)
     except ImportError:
-        raise ValueError("a bucket is read with the extra s3: pip install 'mmcore[s3]'") from None
+        raise ValueError("a bucket is read with the extra s3; in mmcore's checkout: pip install -e '.[s3]'") from None
 
 
 @contextlib.contextmanager
@@ -163,19 +165,16 @@ def _is_here(one: _Object, index: dict[str, tuple[str, int]], folder: Path) -> b
     return index.get(one.key) == (one.etag, one.size) and path.is_file() and path.stat().st_size == one.size
 
 
-def _remove_others(folder: Path, listed: dict[str, _Object]) -> int:
-    """Delete files whose objects are gone, and folders that are empty then; returns the number of files."""
-    removed = 0
+def _remove_others(folder: Path, listed: dict[str, _Object]) -> None:
+    """Delete files whose objects are gone, and folders that are empty then."""
     for place, folders, names in os.walk(folder, topdown=False):
         for name in names:
             path = Path(place) / name
             if path.relative_to(folder).as_posix() not in listed:
                 path.unlink()
-                removed += not name.endswith(".tmp")
         for name in folders:
             with contextlib.suppress(OSError):
                 os.rmdir(Path(place) / name)
-    return removed
 
 
 def _fetch(files: Any, bucket: str, prefix: str, missing: list[_Object], folder: Path, index: Path) -> None:

@@ -6,7 +6,7 @@ reading one row costs little. Equal rows written in equal order are equal bytes.
 
 import hashlib
 import os
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -125,6 +125,15 @@ def sample_hash(row: Row) -> str:
         for answer in pair["answers"]:
             add(answer)
     return digest.hexdigest()
+
+
+def row_texts(row: Row) -> Iterator[str]:
+    """Every text of a row that a model may read or write."""
+    yield from (caption["text"] for caption in row["captions"])
+    yield from (row[name] for name in ("summary", "transcript", "speech_text") if row[name])
+    for pair in row["qa"]:
+        yield pair["question"]
+        yield from pair["answers"]
 
 
 def split_of(group: str) -> str:
@@ -357,6 +366,14 @@ def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:
     with pq.ParquetFile(path) as file:
         table = file.read(columns=None if columns is None else list(columns))
     return table if columns is None else table.select(list(columns))
+
+
+def column(path: Path, name: str) -> list[Any]:
+    """The values of one column of a shard, which is not hashed: for a look that must be quick. Who uses more of the
+    shard, or writes, checks it first."""
+    with pq.ParquetFile(path) as file:
+        values: list[Any] = file.read(columns=[name])[name].to_pylist()
+    return values
 
 
 def as_rows(table: pa.Table) -> list[Row]:

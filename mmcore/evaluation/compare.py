@@ -14,6 +14,7 @@ class Versions(Protocol):
 
     def experiments(self) -> dict[str, str]: ...
     def read(self, revision: str, path: str) -> str: ...
+    def data_hash(self, revision: str) -> str: ...
 
 
 @dataclass(frozen=True)
@@ -78,13 +79,12 @@ def read_facts(ledger: Versions, name: str) -> RunFacts:
     known = ledger.experiments()
     if name not in known and "@" not in name:
         latest = ", ".join(sorted(known)[-5:]) or "none yet"
-        raise LookupError(f"there is no run '{name}'; the latest: {latest}; a release is written NAME@v0.1.0")
+        raise LookupError(f"there is no run '{name}'; the latest: {latest}; the releases: mmcore release list")
     revision = known.get(name, name)
-    data = yaml.safe_load(ledger.read(revision, "data.dvc"))
     return RunFacts(
         name=name,
         settings=yaml.safe_load(ledger.read(revision, "params.yaml")),
-        data=str(data["outs"][0]["md5"]).removesuffix(".dir")[:12],
+        data=ledger.data_hash(revision).removesuffix(".dir")[:12],
         metrics=yaml.safe_load(ledger.read(revision, "artifacts/evaluation/metrics.json")),
     )
 

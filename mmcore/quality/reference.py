@@ -18,8 +18,7 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from mmcore.data.corpus import Corpus
-from mmcore.data.prepare import row_texts
-from mmcore.data.store import MEDIA
+from mmcore.data.store import MEDIA, row_texts
 from mmcore.quality import compared, components, probe
 from mmcore.quality.kinds import fields_of, find_kinds, kind_of
 from mmcore.settings import Settings

@@ -7,6 +7,7 @@ from tokenizers import Tokenizer
 from tokenizers.models import WordLevel
 
 from mmcore.data import store
+from mmcore.data.engine import check_engine
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
@@ -16,7 +17,11 @@ from mmcore.training.device import choose
 
 
 def rehearse(data: Path, settings: Settings) -> str:
-    """One line on the device and the model. ValueError or LookupError for what cannot be built or has no data."""
+    """One line on the device and the model.
+
+    ValueError or LookupError for what cannot be built, has no data, or where their shards cannot be worked on.
+    """
+    check_engine(settings.data.engine)
     device = choose(settings.train)
     for spec in settings.pretrain.objectives:
         OBJECTIVES.check(spec)

@@ -88,19 +88,31 @@ def test_what_the_cache_lacks_comes_from_the_remote(project: Path, tmp_path: Pat
 
 def test_data_that_are_nowhere_are_named(project: Path):
     shutil.rmtree(Ledger(project).cache().root)
-    with pytest.raises(LookupError, match="of old is not in the cache, and no remote is set up"):
+    with pytest.raises(ValueError, match=r"the list of its files of old is missing in the cache, and no remote is set"):
         diff(project, "old", "HEAD")
 
 
-def test_a_damaged_shard_is_refused(project: Path):
-    damaged = hash_of(project / "data" / "train" / "part-00000.parquet")
-    entry = Ledger(project).cache().path(damaged)
+def spoil(root: Path, name: str) -> None:
+    """Invert a bit of what the cache holds of a file of data/, of the list of its files without a name."""
+    ledger = Ledger(root)
+    md5 = hash_of(root / "data" / name) if name else ledger.data_hash()
+    entry = ledger.cache().path(md5)
     content = bytearray(entry.read_bytes())
     content[len(content) // 2] ^= 1
     entry.chmod(0o644)
     entry.write_bytes(content)
-    with pytest.raises(ValueError, match="is damaged in the cache"):
+
+
+@pytest.mark.parametrize("name", ["", "manifest.json", "train/part-00000.parquet"])
+def test_what_is_damaged_in_the_cache_is_refused_or_taken_from_the_remote(project: Path, tmp_path: Path, name: str):
+    shutil.copytree(project / ".dvc" / "cache" / "files", tmp_path / "other" / "files")
+    whole = diff(project, "old", "HEAD")
+    spoil(project, name)
+    with pytest.raises(ValueError, match=r"of HEAD holds other bytes .* in the cache, and no remote is set up"):
         diff(project, "old", "HEAD")
+    words = [sys.executable, "-m", "dvc", "remote", "add", "--local", "--default", "other", str(tmp_path / "other")]
+    subprocess.run(words, cwd=project, check=True, capture_output=True)
+    assert diff(project, "old", "HEAD") == whole
 
 
 def test_a_version_that_does_not_exist_is_named(project: Path):

@@ -4,8 +4,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcore.data import corpus as corpus_module
-from mmcore.data import store
+from mmcore.data import media_index, store
 from mmcore.data.batches import Batches
 from mmcore.data.corpus import Corpus
 from mmcore.data.modalities import UNLIMITED
@@ -127,7 +126,7 @@ def test_media_in_shards_need_the_very_shards(world: Path, streamed: Path, tmp_p
 
 
 def test_only_so_many_files_are_mapped_at_once(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(corpus_module, "MAPPED_AT_ONCE", 2)
+    monkeypatch.setattr(media_index, "MAPPED_AT_ONCE", 2)
     rows = [store.row(id=str(n), image=picture(n), summary="x") for n in range(12)]
     store.write_shards(tmp_path / "data", "train", rows, rows_per_shard=2)
     store.write_manifest(tmp_path / "data")

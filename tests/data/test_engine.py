@@ -171,7 +171,18 @@ def test_without_a_cache_results_last_as_long_as_the_iteration(tmp_path: Path) -
 
 def test_an_unknown_engine_is_named(tmp_path: Path) -> None:
     with pytest.raises(ValueError, match=r"data.engine is 'spark'; choose one of: local, ray"):
-        map_shards(repeat, [], cache=None, engine="spark")
+        list(map_shards(repeat, shards(tmp_path, "a"), cache=None, engine="spark"))
+
+
+def test_an_engine_that_cannot_be_used_is_refused_with_the_fix(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.delenv("RAY_ADDRESS", raising=False)
+    with monkeypatch.context() as without:
+        without.setitem(sys.modules, "ray", None)
+        with pytest.raises(ValueError, match=r"Ray is not installed; .* pip install -e '\.\[ray\]'"):
+            list(map_shards(repeat, shards(tmp_path), cache=tmp_path / "cache", engine="ray"))
+    pytest.importorskip("ray")
+    with pytest.raises(ValueError, match="RAY_ADDRESS names no cluster"):
+        list(map_shards(repeat, shards(tmp_path), cache=tmp_path / "cache", engine="ray"))
 
 
 def test_changed_code_makes_results_again_and_a_changed_comment_does_not(

@@ -66,13 +66,6 @@ def test_an_error_on_a_node_is_raised_here_as_it_was(cluster: object, tmp_path: 
         list(map_shards(slow_copy, [replace(work, shard=renamed)], cache=tmp_path / "ray", engine="ray"))
 
 
-def test_a_missing_address_is_said(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("RAY_ADDRESS", raising=False)
-    work = work_of(store_of(tmp_path / "data", rows=10, longest=100))
-    with pytest.raises(ValueError, match="RAY_ADDRESS names no cluster"):
-        list(map_shards(slow_copy, work, cache=tmp_path / "ray", engine="ray"))
-
-
 def kill_at_work(cluster: object, node: Any, log: Path) -> None:
     while not log.is_file() or node.node_id not in log.read_text():
         time.sleep(0.05)

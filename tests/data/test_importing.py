@@ -236,12 +236,10 @@ def test_a_group_stays_in_the_split_where_it_is_and_the_frozen_test_split_as_it_
         bring(source, data, replace=True)
 
 
-def test_rows_that_are_still_being_written_are_left_for_another_time(source: Path, tmp_path: Path) -> None:
-    half = source / "train" / "0.png"
-    report = import_data(
-        source, tmp_path / "data", format="imagefolder", options=ImportOptions(), leave=frozenset({half})
-    )
-    assert (report.rows, report.refused) == (counts(2, 3, 3), {})
+def test_only_the_rows_that_are_asked_for_are_tried(source: Path, tmp_path: Path) -> None:
+    wanted = {"train/0.png", "test/1.png"}
+    report = import_data(source, tmp_path / "data", format="imagefolder", options=ImportOptions(), only=wanted)
+    assert (report.rows, report.refused, report.untried) == (counts(1, 0, 1), {}, 7)
 
 
 def test_damaged_data_are_not_added_to(source: Path, tmp_path: Path) -> None:

@@ -7,6 +7,8 @@ import time
 from collections.abc import Iterator
 from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
@@ -187,6 +189,46 @@ def test_while_a_list_is_written_nothing_is_read(workspace: Workspace, source: P
     with writing(source / "metadata.jsonl", b"\n"):
         report = take_in(workspace, source)
     assert (sum(report.rows.values()), report.waiting) == (0, 1)
+
+
+def test_what_comes_while_the_source_is_read_waits_for_the_next_time(
+    workspace: Workspace, source: Path, monkeypatch: pytest.MonkeyPatch
+):
+    add(source, 40)
+    verify = store.verify
+
+    def meanwhile(root: Path) -> None:
+        """The import begins by verifying the store: by then another picture has begun to arrive."""
+        monkeypatch.undo()
+        with open(source / "metadata.jsonl", "a", encoding="utf-8") as lines:
+            lines.write('{"file_name": "41.png", "text": "picture 41"}\n')
+        (source / "41.png").write_bytes(picture(41)[:20])
+        verify(root)
+
+    monkeypatch.setattr(store, "verify", meanwhile)
+    report = take_in(workspace, source)
+    assert (sum(report.rows.values()), "41.png" in ids(workspace)) == (1, False)
+    (source / "41.png").write_bytes(picture(41))
+    age(source)
+    assert sum(take_in(workspace, source).rows.values()) == 1
+    assert ids(workspace) == {f"{number}.png" for number in range(42)}
+
+
+@pytest.mark.parametrize("place", ["train.parquet", "data/train/0000.parquet"])
+def test_while_a_table_is_half_written_nothing_is_read(workspace: Workspace, tmp_path: Path, place: str):
+    table = tmp_path / "hub" / place
+    table.parent.mkdir(parents=True)
+    pq.write_table(pa.table({"id": ["new"], "image": [picture(1)], "text": ["a square"]}), table)
+    whole = table.read_bytes()
+    table.write_bytes(whole[:100])
+    fed = settings(tmp_path / "hub")
+    fed = dataclasses.replace(fed, data=dataclasses.replace(fed.data, format="huggingface"))
+    with writing(table, b"more"):
+        report = ingest.ingest(workspace, fed)
+    assert (sum(report.rows.values()), report.waiting) == (0, 1)
+    table.write_bytes(whole)
+    long_ago(table)
+    assert sum(ingest.ingest(workspace, fed).rows.values()) == 1
 
 
 def test_a_file_that_settled_long_ago_costs_no_waiting(workspace: Workspace, source: Path):

@@ -13,7 +13,7 @@ from tokenizers import Tokenizer
 from mmcore.data import store
 from mmcore.data.corpus import Corpus
 from mmcore.data.digitworld_objects import png
-from mmcore.data.prepare import prepare, row_texts, table_texts
+from mmcore.data.prepare import prepare, table_texts
 from mmcore.workspace import hash_folder, read_json
 from tests.data.conftest import SETTINGS, accept
 
@@ -149,7 +149,7 @@ def test_texts_are_composed_and_names_left_as_they_are(tmp_path: Path) -> None:
 def test_the_tokenizer_knows_only_the_texts_of_training(prepared: Path) -> None:
     corpus = Corpus(prepared, "train")
     tokenizer = Tokenizer.from_file(str(prepared / "tokenizer.json"))
-    captions = [text for row in corpus.rows for text in row_texts(row)]
+    captions = [text for row in corpus.rows for text in store.row_texts(row)]
     assert any("circle" in text or "square" in text for text in captions)
     assert [tokenizer.token_to_id(name) for name in ("[PAD]", "[BOS]", "[EOS]", "[MASK]", "[UNK]")] == [0, 1, 2, 3, 4]
     assert tokenizer.get_vocab_size() <= SETTINGS.vocabulary
@@ -179,14 +179,14 @@ def test_every_text_of_a_row_is_offered_to_the_tokenizer() -> None:
         id="a", captions=[{"text": "one", "lang": "en"}], summary="two", transcript="three", speech_text="four",
         qa=[{"question": "five?", "answers": ["six", "seven"]}], labels={"kind": "not this"},
     )  # fmt: skip
-    assert list(row_texts(row)) == ["one", "two", "three", "four", "five?", "six", "seven"]
+    assert list(store.row_texts(row)) == ["one", "two", "three", "four", "five?", "six", "seven"]
     assert json.loads(row["meta"]) == {}
 
 
 def test_the_texts_of_a_table_are_those_of_its_rows(prepared: Path) -> None:
     for split in store.SPLITS:
         table = store.read_table(prepared / split / "part-00000/rows.parquet")
-        by_row = Counter(text for row in store.as_rows(table) for text in row_texts(row) if text)
+        by_row = Counter(text for row in store.as_rows(table) for text in store.row_texts(row) if text)
         assert Counter(table_texts(table)) == by_row
         assert sum(by_row.values()) > 40
 

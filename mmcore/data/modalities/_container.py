@@ -164,7 +164,9 @@ def _library(format: str, what: str) -> ModuleType:
     try:
         return importlib.import_module("av")
     except ModuleNotFoundError:
-        raise ValueError(f"the {what} is {NAMES[format]}, which needs PyAV: pip install 'mmcore[media]'") from None
+        raise ValueError(
+            f"the {what} is {NAMES[format]}, which needs PyAV; in mmcore's checkout: pip install -e '.[media]'"
+        ) from None
 
 
 @contextmanager

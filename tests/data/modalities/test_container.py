@@ -178,7 +178,7 @@ def test_noise_behind_every_magic_says_why() -> None:
 def test_without_the_library_the_error_says_how_to_get_it(monkeypatch: pytest.MonkeyPatch) -> None:
     data = film()
     monkeypatch.setitem(sys.modules, "av", None)
-    with pytest.raises(ValueError, match=r"which needs PyAV: pip install 'mmcore\[media\]'"):
+    with pytest.raises(ValueError, match=r"which needs PyAV; in mmcore's checkout: pip install -e '\.\[media\]'"):
         Video().decode(data, UNLIMITED)
 
 
