@@ -25,7 +25,7 @@ from mmcore.runs import Run
 from mmcore.serving.package import code_hash
 from mmcore.serving.package import package as build_bento
 from mmcore.serving.smoke_test import smoke_test as ask_bento
-from mmcore.stages import stage_names
+from mmcore.stages import mark_done, stage_names
 from mmcore.workspace import hash_file, hash_folder, read_json
 
 LAST_LINES = 30
@@ -128,6 +128,7 @@ def _reproduce(run: Run, stage: str) -> None:
                 raise RuntimeError(_last_words(run, stage, log, str(error))) from None
         if stage == "code":
             acted = before != hash_folder(run.workspace.artifacts / "code")
+        mark_done(run.workspace, stage)
         line.state = "done" if acted else "unchanged"
         if acted and not log.exists():
             line.note = "restored from the cache"

@@ -217,7 +217,7 @@ def run(root: Path, name: str) -> None:
         if name != "code":
             (logs / "progress.jsonl").unlink(missing_ok=True)
         try:
-            settings = _settings(workspace)
+            settings = load_settings(workspace)
             lineage = {} if name == "code" else _lineage(workspace, name, item)
             checkpoints = _checkpoints(workspace, name, lineage)
             with write_folder(stage.output(workspace, item)) as output, _only_listed_code(workspace, name):
@@ -233,7 +233,15 @@ def run(root: Path, name: str) -> None:
             write_json(logs / "status.json", {"state": state, "reason": reason, "error": type(error).__name__})
             traceback.print_exc()
             raise
-        write_json(logs / "status.json", {"state": "done", "reason": "", "error": ""})
+        mark_done(workspace, name)
+
+
+def mark_done(workspace: Workspace, name: str) -> None:
+    """Leave word in the stage's log that its output stands: it has run well, or it need not run.
+
+    Without the second, an earlier failure would be taken for the stage's last word for ever.
+    """
+    write_json(workspace.logs(name) / "status.json", {"state": "done", "reason": "", "error": ""})
 
 
 def rank(root: Path, name: str, output: Path) -> None:
@@ -241,7 +249,7 @@ def rank(root: Path, name: str, output: Path) -> None:
     stage, item = _find(name)
     workspace = Workspace(root)
     _end_with_owner()
-    settings = _settings(workspace)
+    settings = load_settings(workspace)
     checkpoints = _checkpoints(workspace, name, _lineage(workspace, name, item))
     stage.run(Call(output, workspace, settings, item, workspace.logs(name), checkpoints))
 
@@ -251,7 +259,7 @@ def score(root: Path, tasks: Path, output: Path) -> None:
     from mmcore.evaluation.evaluate import evaluate
 
     workspace = Workspace(root)
-    settings = params.load(workspace.params)
+    settings = load_settings(workspace)
     with _own_output(), write_folder(output) as folder:
         evaluate(workspace.prepared, tasks, folder, settings, data=workspace.data, validated=workspace.validated)
 
@@ -281,7 +289,8 @@ def _only_listed_code(workspace: Workspace, name: str) -> Iterator[None]:
     assert not missing, f"the code fingerprint of {name} lacks {', '.join(sorted(missing))}; add them to STAGES"
 
 
-def _settings(workspace: Workspace) -> Settings:
+def load_settings(workspace: Workspace) -> Settings:
+    """The settings of the project, its plugins imported, so that what they add can be found by name."""
     settings = params.load(workspace.params)
     for plugin in settings.plugins:
         __import__(plugin)

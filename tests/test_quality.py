@@ -27,14 +27,20 @@ def test_every_row_is_accepted_or_in_quarantine(outcome):
     assert NUM_KINDS >= 60
 
 
-@pytest.mark.parametrize("family", ["undecodable", "bomb", "unusable"])
-def test_what_cannot_be_used_is_caught(outcome, family):
+@pytest.mark.parametrize(
+    ("family", "kinds"), [("undecodable", 50), ("bomb", 20), ("unusable", 50), ("doubtful", 40), ("repairable", 6)]
+)
+def test_of_each_family_enough_is_caught(outcome, family, kinds):
     right, total = outcome.share(family)
     missed = [
         key[1] for key, count in outcome.kinds.items() if key[0] == family and outcome.caught[key] < count.total()
     ]
-    assert total > 20
+    assert total >= kinds
     assert right >= FAMILIES[family] * total, missed
+
+
+def test_no_kind_is_missed_altogether(outcome):
+    assert outcome.missed() == []
 
 
 def test_no_sound_row_is_stopped(outcome):

@@ -1,5 +1,6 @@
 import json
 import resource
+import shutil
 import subprocess
 import sys
 import urllib.request
@@ -9,14 +10,17 @@ from pathlib import Path
 from typing import Any
 
 import pytest
+from prefect.logging import disable_run_logger
 
+from flows import steps
 from mmcore import params, prefect_server, runs
 from mmcore.data.importers import ImportOptions
 from mmcore.data.importing import import_data
 from mmcore.ledger import Ledger
+from mmcore.report.readers import validation_folder
 from mmcore.runs import FAILED, FINISHED, NOTHING_NEW, Run
 from mmcore.stages import stage_names
-from mmcore.workspace import Workspace, read_json
+from mmcore.workspace import Workspace, read_json, write_json
 from tests.conftest import git
 from tests.data.test_ingest import add
 from tests.projects import copy_project, environment, mmcore, stop_server
@@ -106,6 +110,23 @@ def test_a_run_says_how_it_ended(project: Path):
     run.end(FAILED)
     assert runs.find(run.workspace, run.name)["state"] == "failed"
     assert not (run.folder / "dvc.lock").exists()
+
+
+def test_an_undone_failure_is_not_a_stages_last_word(project: Path):
+    workspace = Workspace(project)
+    logs = workspace.logs("validate")
+    write_json(logs / "summary.json", {})
+    write_json(logs / "status.json", {"state": "failed", "reason": "the split 'test' has no samples", "error": ""})
+    assert validation_folder(workspace) == logs
+    last = next(folder for folder in (project / ".mmcore" / "runs").iterdir() if (folder / "dvc.lock").is_file())
+    shutil.copy(last / "dvc.lock", project)
+    try:
+        with disable_run_logger():
+            steps._reproduce(Run(workspace), "validate")  # unchanged, so the stage itself says nothing
+    finally:
+        (project / "dvc.lock").unlink()
+        shutil.rmtree(workspace.artifacts / "logs")
+    assert validation_folder(workspace) == workspace.validated
 
 
 # The flow, as a deployment starts it ----------------------------------------------------------------------------------

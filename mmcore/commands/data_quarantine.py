@@ -6,9 +6,9 @@ from typing import Any
 
 from mmcore.data.store import as_rows, read_table
 from mmcore.quality.decisions import FILE, Decision, decide, read_decisions
+from mmcore.report.readers import validation_folder
 from mmcore.workspace import Workspace, write_bytes
 
-QUARANTINE = "quarantine.parquet"
 _SHOWN = 50
 _WIDTH = 100
 
@@ -55,7 +55,8 @@ def _show(workspace: Workspace, id: str) -> str:
         lines += [f"id       {row['id']}", f"split    {row['split'] or ''}", f"verdict  {row['verdict']}"]
         lines += [f"problem  {code}" for code in row["problems"]] + [f"detail   {row['detail']}"]
         if decision is not None:
-            lines.append(f"decided  {decision.decision}" + (f": {decision.reason}" if decision.reason else ""))
+            void = "" if decision.sha256 == row["sha256"] else " (void: it was about other content)"
+            lines.append(f"decided  {decision.decision}{void}" + (f": {decision.reason}" if decision.reason else ""))
         if row["thumbnail"] is not None:
             picture = workspace.artifacts / "quarantine" / f"{number}.jpg"
             write_bytes(picture, row["thumbnail"])
@@ -64,11 +65,13 @@ def _show(workspace: Workspace, id: str) -> str:
 
 
 def _decide(workspace: Workspace, doing: str, ids: list[str], reason: str) -> str:
-    hashes = {row["id"]: row["sha256"] for row in _rows(workspace, ["id", "sha256"])}
+    held = _rows(workspace, ["id", "sha256"])
     profile = workspace.validated / "profile.parquet"
-    if doing == "drop" and profile.is_file():
-        # A person may see more than the gate does: any row may be dropped.
-        hashes = {row["id"]: row["sha256"] for row in as_rows(read_table(profile, ["id", "sha256"]))} | hashes
+    # A person may see more than the gate does: any row may be dropped.
+    known = as_rows(read_table(profile, ["id", "sha256"])) if doing == "drop" and profile.is_file() else []
+    # Of one id a row may be in data/ and another one refused: what is there is what can be decided on.
+    refused = [row for row in held if row["sha256"] is None]
+    hashes = {row["id"]: row["sha256"] for row in [*refused, *known, *(row for row in held if row["sha256"])]}
     for id in ids:
         if id not in hashes:
             raise _absent(id)
@@ -86,9 +89,8 @@ def _absent(id: str) -> LookupError:
 
 
 def _rows(workspace: Workspace, columns: list[str] | None) -> list[dict[str, Any]]:
-    """The quarantine of the last validation; one that failed left it beside its log."""
-    failed, passed = workspace.logs("validate") / QUARANTINE, workspace.validated / QUARANTINE
-    path = failed if failed.is_file() else passed
+    """The quarantine of the last validation."""
+    path = validation_folder(workspace) / "quarantine.parquet"
     if not path.is_file():
         raise FileNotFoundError("nothing has been validated here yet; mmcore run, or mmcore stage validate, does it")
     return as_rows(read_table(path, columns))

@@ -2,19 +2,19 @@
 
 import argparse
 
-from mmcore import params
 from mmcore.data.corpus import Corpus
 from mmcore.data.store import SPLITS, read_table
 from mmcore.quality.components import TASK
 from mmcore.quality.consistency import embed_pairs, load_model, misfits
 from mmcore.quality.review import PAGE, TABLE, review_table, write_review
+from mmcore.stages import load_settings
 from mmcore.training.device import choose
 from mmcore.workspace import Workspace, write_folder
 
 
 def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     """Score every caption, write the table and the page; returns where they are and what to do with them."""
-    settings = params.load(workspace.params)
+    settings = load_settings(workspace)
     if TASK not in settings.finetune:
         raise LookupError(f"params.yaml has no task '{TASK}', whose model compares captions with pictures")
     model = load_model(workspace.tasks / TASK, choose(settings.train).torch)

@@ -7,8 +7,12 @@ import jinja2
 from mmcore.data.survey import SourceSummary
 
 _FOLDER = Path(__file__).parent / "templates"
-# What a person calls a language; its code serves for the others.
-_LANGUAGES = {"": "not stated", "en": "English", "zh": "Chinese", "ja": "Japanese", "ko": "Korean", "ar": "Arabic"}
+# Names of the languages that come up most; the code stands for any other.
+LANGUAGES = {
+    "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fr": "French", "he": "Hebrew", "hi": "Hindi",
+    "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese",
+    "ru": "Russian", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
+}  # fmt: skip
 
 
 def preview_page(summary: SourceSummary) -> str:
@@ -18,7 +22,7 @@ def preview_page(summary: SourceSummary) -> str:
         trim_blocks=True, lstrip_blocks=True,
     )  # fmt: skip
     total = sum(summary.rows.values())
-    languages = {_LANGUAGES.get(lang, lang): count for lang, count in summary.languages.items()}
+    languages = {LANGUAGES.get(lang, lang) or "not stated": count for lang, count in summary.languages.items()}
     return environment.get_template("survey.html.j2").render(
         summary=summary, total=total, languages=languages, num_refused=sum(summary.refused.values()),
         num_captions=sum(summary.languages.values()),

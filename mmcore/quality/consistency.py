@@ -17,11 +17,11 @@ from numpy.typing import NDArray
 from mmcore.data.corpus import Corpus
 from mmcore.metrics.languages import primary
 from mmcore.models.multimodal import MultimodalModel
+from mmcore.quality.embed import BATCH_SIZE, embed_items
 from mmcore.workspace import Progress
 
 # So many other rows, evenly spread, stand for all others.
 COMPARED_WITH = 1000
-BATCH_SIZE = 128
 _BLOCK = 4096
 # Spreads below this are none: a pair that has no others like it gets no standard score.
 _NO_SPREAD = 1e-6
@@ -34,7 +34,7 @@ class Pairs:
     """The captions of one split and the media they belong to, embedded.
 
     `ids` [N]; `media_NE`, `texts_PE`: float32, rows of length 1; `owner` [P]: the place of each caption's medium;
-    `texts`, `langs` [P]; `keys` [N]: media of one key are no strangers to each other's captions.
+    `texts`, `langs` [P]; `keys` [N]: media of one key are not compared with each other's captions.
     """
 
     ids: list[str]
@@ -60,13 +60,12 @@ def embed_pairs(corpus: Corpus, model: MultimodalModel, medium: str) -> Pairs:
     progress = Progress(f"embedding {corpus.split}", total=len(places) + len(texts), unit="items")
     media_parts, text_parts = [], []
     for start in range(0, len(places), BATCH_SIZE):
-        chosen = np.stack([getattr(corpus, medium)(place) for place in places[start : start + BATCH_SIZE]])
-        values, mask = torch.from_numpy(chosen), torch.ones(len(chosen), dtype=torch.bool)
-        media_parts.append(_embed(model, medium, values, mask))
+        chosen = [getattr(corpus, medium)(place) for place in places[start : start + BATCH_SIZE]]
+        media_parts.append(embed_items(model, medium, chosen))
         progress.advance(len(chosen))
     for start in range(0, len(texts), BATCH_SIZE):
         some = texts[start : start + BATCH_SIZE]
-        text_parts.append(_embed(model, "text", *model.processor.texts(some)))
+        text_parts.append(embed_items(model, "text", some))
         progress.advance(len(some))
     nothing = np.zeros((0, model.settings.embed_dim), np.float32)
     return Pairs(
@@ -101,16 +100,16 @@ def _misfits(pairs: Pairs, chosen: NDArray[np.int64]) -> _Floats:
     speakers, first = np.unique(owner, return_index=True)
     spread = _evenly(len(speakers), COMPARED_WITH)
     others, other_texts = speakers[spread], texts[first[spread]]
-    by_text = _standard(own, *_strangers(texts, keys[owner], pairs.media_NE[others], keys[others]))
+    by_text = _standard(own, *_unrelated(texts, keys[owner], pairs.media_NE[others], keys[others]))
     media = pairs.media_NE[speakers]
     to_speaker = np.searchsorted(speakers, owner)
-    mean, deviation = _strangers(media, keys[speakers], other_texts, keys[others])
+    mean, deviation = _unrelated(media, keys[speakers], other_texts, keys[others])
     by_medium = _standard(own, mean[to_speaker], deviation[to_speaker])
     among_all = _standard(own, own.mean(), np.asarray(own.std()))
     return -(among_all + (by_text + by_medium) / 2)
 
 
-def _strangers(
+def _unrelated(
     queries_QE: NDArray[np.float32],
     query_keys: NDArray[np.int64],
     others_RE: NDArray[np.float32],
@@ -122,10 +121,10 @@ def _strangers(
     for start in range(0, len(queries_QE), _BLOCK):
         part = slice(start, start + _BLOCK)
         cosines = (queries_QE[part] @ others_RE.T).astype(np.float64)
-        strange = query_keys[part, None] != other_keys[None]
-        count = np.maximum(strange.sum(axis=1), 1)
-        mean[part] = (cosines * strange).sum(axis=1) / count
-        deviation[part] = np.sqrt((((cosines - mean[part, None]) * strange) ** 2).sum(axis=1) / count)
+        unrelated = query_keys[part, None] != other_keys[None]
+        count = np.maximum(unrelated.sum(axis=1), 1)
+        mean[part] = (cosines * unrelated).sum(axis=1) / count
+        deviation[part] = np.sqrt((((cosines - mean[part, None]) * unrelated) ** 2).sum(axis=1) / count)
     return mean, deviation
 
 
@@ -141,13 +140,6 @@ def _evenly(count: int, most: int) -> NDArray[np.int64]:
 
 def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
-
-
-def _embed(model: MultimodalModel, kind: str, values: torch.Tensor, mask: torch.Tensor) -> NDArray[np.float32]:
-    vectors: NDArray[np.float32] = (
-        model.embed(kind, values.to(model.device), mask.to(model.device)).float().cpu().numpy()
-    )
-    return vectors
 
 
 def _check_sizes(corpus: Corpus, model: MultimodalModel, medium: str) -> None:

@@ -25,6 +25,8 @@ FRAMES = 4
 AUDIO_RATE, AUDIO_SECONDS = 4000, 4
 _AUDIO_SAMPLES = AUDIO_RATE * AUDIO_SECONDS
 _CORRELATION = 0.9
+# The first seconds are counted from the first sample that is no weaker than this share of the loudest.
+_HEARD = 1e-3
 # Texts are copies if so much of what either says is in both.
 SIMILARITY = 0.9
 
@@ -73,8 +75,9 @@ def frames(array: NDArray[np.uint8]) -> NDArray[np.uint8]:
 
 
 def recording(samples: NDArray[np.float32], rate: float) -> NDArray[np.float32]:
-    """float32 [16,000]: the slope of the first four seconds at 4 kHz, of length 1 as a vector; zeros follow a shorter
-    one. The slope, since a hum that two recordings share would outweigh all else."""
+    """float32 [16,000]: the slope of the first four seconds in which something is heard at 4 kHz, of length 1 as a
+    vector; zeros follow a shorter one. The slope, since a hum that two recordings share would outweigh all else."""
+    samples = samples[int((np.abs(samples) >= _HEARD * np.abs(samples).max()).argmax()) :]
     start = resample(samples[: round(AUDIO_SECONDS * rate)], round(rate), AUDIO_RATE)[:_AUDIO_SAMPLES]
     slope = np.diff(start, prepend=start[:1])
     slope = slope / max(float(np.sqrt((slope.astype(np.float64) ** 2).sum())), 1e-6)

@@ -30,7 +30,8 @@ def read_decisions(path: Path) -> dict[str, Decision]:
     found: dict[str, Decision] = {}
     if not path.is_file():
         return found
-    for number, line in enumerate(path.read_text(encoding="utf-8").splitlines(), start=1):
+    # Not `splitlines`: a reason may hold one of the further signs that it takes for the end of a line.
+    for number, line in enumerate(path.read_text(encoding="utf-8").split("\n"), start=1):
         if not line.strip():
             continue
         try:

@@ -19,7 +19,6 @@ from numpy.typing import NDArray
 from mmcore.data import store
 from mmcore.data.engine import code_of
 from mmcore.data.modalities import MODALITIES, UNLIMITED
-from mmcore.quality import copies
 from mmcore.quality.copies import EVIDENCE, same_texts
 from mmcore.quality.fingerprints import EXACT_BYTES, NUM_PERMUTATIONS
 from mmcore.quality.neighbours import Pairs, close_hashes, close_signatures
@@ -135,7 +134,7 @@ def _proven(
         profile["sha256" if kind == "text" else f"{kind}_sha256"].take(pa.array(first_rows)).combine_chunks(),
         lambda chosen: compare(store_rows, kind, chosen, first_rows),
         file=cache and cache / "near_copies" / f"{kind}.parquet",
-        code=code_of(copies.__name__),
+        code=code_of(__name__),
     )
     found = {
         (min(ours, theirs), max(ours, theirs))

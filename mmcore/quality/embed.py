@@ -1,5 +1,6 @@
 """The embeddings of a batch, by the model whose embeddings of the test split are in the drift reference."""
 
+from collections.abc import Sequence
 from pathlib import Path
 from typing import Any
 
@@ -31,7 +32,7 @@ def embed_batch(batch: Path, reference: Path, model: Path) -> components.Embeddi
         raise ValueError(f"{model} is not the model of the drift reference; run the stage reference again")
     network = MultimodalModel.load(model)
     values = _values(batch, reference, network, components.modalities(reference))
-    return {modality: (places, _embed(network, modality, items)) for modality, (places, items) in values.items()}
+    return {modality: (places, embed_items(network, modality, items)) for modality, (places, items) in values.items()}
 
 
 def _values(
@@ -64,7 +65,8 @@ def _values(
     return found
 
 
-def _embed(network: MultimodalModel, modality: str, items: list[Any]) -> NDArray[np.float32]:
+def embed_items(network: MultimodalModel, modality: str, items: Sequence[Any]) -> NDArray[np.float32]:
+    """[N, E]: the embeddings of N texts, or of N prepared media."""
     parts = []
     for start in range(0, len(items), BATCH_SIZE):
         chosen = items[start : start + BATCH_SIZE]
@@ -72,5 +74,5 @@ def _embed(network: MultimodalModel, modality: str, items: list[Any]) -> NDArray
             values, mask = network.processor.texts(chosen)
         else:
             values, mask = torch.from_numpy(np.stack(chosen)), torch.ones(len(chosen), dtype=torch.bool)
-        parts.append(network.embed(modality, values, mask).float().numpy())
+        parts.append(network.embed(modality, values.to(network.device), mask.to(network.device)).float().cpu().numpy())
     return np.concatenate(parts)

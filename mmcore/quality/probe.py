@@ -4,7 +4,6 @@
 """
 
 import hashlib
-import math
 import warnings
 from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
@@ -34,6 +33,8 @@ __all__ = ["DESCRIBED", "ROWS_AT_ONCE", "SCHEMA", "TEXTS", "combined", "probe_ro
 ROWS_AT_ONCE = 100
 ROWS_IN_BLOCK, BLOCK_BYTES = 1000, 16 << 20
 PROFILE = "profile.parquet"
+# No length in seconds reaches this; a whole number beyond the range of floats could not even be divided by.
+_LONGEST = 1e12
 
 _TEXT_FINGERPRINT = pa.binary(fingerprints.EXACT_BYTES + fingerprints.NUM_PERMUTATIONS)
 _PICTURE: list[tuple[str, pa.DataType]] = [
@@ -205,7 +206,7 @@ def _probe_meta(meta: dict[str, Any] | None, facts: dict[str, Any]) -> dict[str,
     actual = facts.get("video_seconds") or facts.get("audio_seconds")
     if stated is None or actual is None:
         return {"meta_ok": True}
-    if not isinstance(stated, int | float) or not 0 < stated < math.inf:
+    if not isinstance(stated, int | float) or not 0 < stated < _LONGEST:
         return {"meta_ok": True, "duration_error": 1.0}
     return {"meta_ok": True, "stated_seconds": float(stated), "duration_error": rounded(abs(actual - stated) / stated)}
 

@@ -1,10 +1,8 @@
 """The review list: every caption with how badly it fits, in a table, and the least fitting pictures on a page."""
 
 import base64
-import io
 import shlex
-import warnings
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -13,16 +11,15 @@ import numpy as np
 import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
-from PIL import Image
 
-from mmcore.data import columns, store
-from mmcore.data.modalities import MODALITIES, UNLIMITED
+from mmcore.data import columns
+from mmcore.data.modalities import UNLIMITED
 from mmcore.quality.consistency import Pairs
+from mmcore.quality.thumbnails import Place, thumbnails
 
 TABLE = "review.parquet"
 PAGE = "index.html"
-_SIDE, _QUALITY = 240, 85
-_ROWS_AT_ONCE = 100
+_SIDE = 240
 # A misfit adds two standard scores; so much is more than three deviations in each.
 DOUBTFUL = 6.2
 _TEXT_COLUMNS = pa.schema([("id", pa.string()), ("split", pa.string()), ("text", pa.string())])
@@ -48,7 +45,8 @@ def review_table(scored: Mapping[str, tuple[Pairs, NDArray[np.float64]]]) -> pa.
 
 def write_review(folder: Path, table: pa.Table, *, name: str, data: Path, accepted: pa.Table, limit: int) -> None:
     """Write `review.parquet` and `index.html`, which shows the `limit` rows with the worst captions, into an empty
-    folder. `accepted`: where each row lies in the store `data` (id, split, shard, row)."""
+    folder. `accepted`: where each row lies in the store `data` (id, split, shard, row); ValueError if `data` holds
+    another row there."""
     pq.write_table(table, folder / TABLE, compression="zstd")
     html = review_page(_cards(table, data, accepted, limit), name=name, table=table)
     (folder / PAGE).write_text(html, encoding="utf-8")
@@ -80,7 +78,7 @@ def _cards(table: pa.Table, data: Path, accepted: pa.Table, limit: int) -> list[
             strict=True,
         )
     )
-    pictures = _pictures(data, [places[key] for key, _ in shown])
+    pictures = _pictures(data, [id for (_, id), _ in shown], [places.get(key) for key, _ in shown])
     return [
         {
             "id": id,
@@ -98,27 +96,14 @@ def _cards(table: pa.Table, data: Path, accepted: pa.Table, limit: int) -> list[
     ]
 
 
-def _pictures(data: Path, places: Sequence[tuple[str, int]]) -> list[str | None]:
-    """For each place (shard, row) of the store a JPEG of its image or its clip's middle frame as a data URL."""
-    chunks: dict[tuple[str, int], list[int]] = {}
-    for shard, row in sorted(set(places)):
-        chunks.setdefault((shard, row // _ROWS_AT_ONCE * _ROWS_AT_ONCE), []).append(row)
-    found: dict[tuple[str, int], str | None] = {}
-    for (shard, start), chosen in chunks.items():
-        rows = store.read_rows(data / shard, ["image", "video"], start=start, stop=start + _ROWS_AT_ONCE)
-        found |= {(shard, row): _picture(rows[row - start]) for row in chosen}
-    return [found[place] for place in places]
-
-
-def _picture(row: store.Row) -> str | None:
-    kinds: Iterable[str] = (kind for kind in ("image", "video") if row[kind] is not None)
-    for kind in kinds:
-        with warnings.catch_warnings():
-            warnings.simplefilter("ignore")  # decoders warn about what they can live with
-            array = MODALITIES[kind]().decode(row[kind], UNLIMITED).array
-        picture = Image.fromarray(array if kind == "image" else array[len(array) // 2])
-        picture.thumbnail((_SIDE, _SIDE))
-        file = io.BytesIO()
-        picture.save(file, "JPEG", quality=_QUALITY, subsampling=0)
-        return "data:image/jpeg;base64," + base64.b64encode(file.getvalue()).decode()
-    return None
+def _pictures(data: Path, ids: Sequence[str], places: Sequence[Place | None]) -> list[str | None]:
+    """Of each row a picture as a data URL; ValueError where another row, or none, lies in its place."""
+    found = thumbnails(data, [place for place in places if place], UNLIMITED, side=_SIDE)
+    pictures: list[str | None] = []
+    for id, place in zip(ids, places, strict=True):
+        there, picture = found.get(place, (None, None)) if place else (None, None)
+        if there != id:
+            raise ValueError(f"'{id}' is not where it was when the captions were prepared: data/ has changed since; "
+                             "run the chain again: mmcore run")  # fmt: skip
+        pictures.append("data:image/jpeg;base64," + base64.b64encode(picture).decode() if picture else None)
+    return pictures

@@ -16,6 +16,7 @@ from numpy.typing import NDArray
 
 from mmcore.data import store
 from mmcore.data.engine import ShardWork, map_shards
+from mmcore.data.modalities import Limits
 from mmcore.quality import decisions, duplicates, expectations, probe
 from mmcore.quality.details import DETAILED, detail
 from mmcore.quality.problems import DROPPED, RELEASED, VERDICTS, Problem, verdict_of
@@ -193,8 +194,9 @@ def _quarantine(
     samples = profile.select(DETAILED).take(chosen).to_pylist()
     shown = [index for index in problems if verdicts[index] != "repaired"]
     places = profile.select(["shard", "row"]).take(pa.array(shown, pa.int64())).to_pylist()
-    pictures = thumbnails(data, [(place["shard"], place["row"]) for place in places], settings)
-    picture_of = dict(zip(shown, pictures, strict=True))
+    place_of = {index: (place["shard"], place["row"]) for index, place in zip(shown, places, strict=True)}
+    limits = Limits(settings.max_pixels, settings.max_seconds, settings.max_frames)
+    pictures = thumbnails(data, list(place_of.values()), limits)
     return [
         {
             "id": facts["id"],
@@ -203,7 +205,7 @@ def _quarantine(
             "detail": "; ".join(dict.fromkeys(detail(code, facts, codes, settings) for code in problems[index])),
             "split": facts["split"],
             "sha256": facts["sha256"],
-            "thumbnail": picture_of.get(index),
+            "thumbnail": pictures[place_of[index]][1] if index in place_of else None,
         }
         for index, facts in zip(problems, samples, strict=True)
     ]

@@ -1,7 +1,7 @@
 """The data card of the report: what data/ holds, column by column, and a strip of examples.
 
-Columns are counted as Arrow arrays, and of the media only the sizes in the files' footers are read, so a million rows
-cost seconds.
+Columns are counted as Arrow arrays, and no media are decoded: their sizes stand in the footers of the shards. Each
+shard is compared with the manifest first, so what it costs is to hash data/ once.
 """
 
 import re
@@ -19,6 +19,8 @@ import pyarrow.parquet as pq
 from mmcore.data import store
 from mmcore.data.frozen import Frozen
 from mmcore.data.frozen import read as read_frozen
+from mmcore.data.survey_page import LANGUAGES
+from mmcore.metrics.languages import primary
 from mmcore.report import figures
 from mmcore.report.media import Picture, Pictures, Store
 from mmcore.report.readers import read_table, sentence
@@ -31,12 +33,6 @@ SHOWN = 8
 STRIP = 8
 STRIP_BUDGET = 300_000
 DASH = "–"
-# Names of the languages that come up most; the code stands for any other.
-LANGUAGES = {
-    "ar": "Arabic", "de": "German", "en": "English", "es": "Spanish", "fr": "French", "he": "Hebrew", "hi": "Hindi",
-    "it": "Italian", "ja": "Japanese", "ko": "Korean", "nl": "Dutch", "pl": "Polish", "pt": "Portuguese",
-    "ru": "Russian", "th": "Thai", "tr": "Turkish", "uk": "Ukrainian", "vi": "Vietnamese", "zh": "Chinese",
-}  # fmt: skip
 
 
 @dataclass
@@ -143,7 +139,7 @@ def _table(title: str, columns: list[str], rows: dict[str, list[int | str]]) -> 
 
 
 def _language(code: str) -> str:
-    known = LANGUAGES.get(code.partition("-")[0].lower())
+    known = LANGUAGES.get(primary(code))
     return f"{known} ({code})" if known else code or "not stated"
 
 
@@ -185,7 +181,8 @@ def size_in_words(size: int) -> str:
 
 def _facts(found: Contents, languages: dict[str, Any]) -> list[tuple[str, str]]:
     captions = sum(map(len, languages.values()))
-    facts = [("Samples", f"{found.rows:,}, {size_in_words(found.bytes.total())} of media")]
+    media = size_in_words(found.bytes.total())
+    facts = [("Samples", f"{found.rows:,}" + (f", {media} of media" if media != DASH else ""))]
     if captions:
         facts.append(("Captions", f"{captions:,}, {captions / found.captioned:.1f} for each sample that has any"))
     if found.frozen:

@@ -6,7 +6,9 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcore.commands.data_quarantine import run
-from mmcore.workspace import Workspace
+from mmcore.quality.decisions import Decision, decide
+from mmcore.stages import mark_done
+from mmcore.workspace import Workspace, write_json
 from tests.quality.samples import image
 
 
@@ -81,11 +83,37 @@ def test_what_was_refused_at_import_cannot_be_decided_on(work: Workspace) -> Non
             run(work, Namespace(doing=doing, id="x" if doing == "show" else ["x"], reason=""))
 
 
-def test_the_quarantine_of_a_failed_validation_is_looked_at_first(work: Workspace) -> None:
-    work.logs("validate").mkdir(parents=True)
+def test_the_quarantine_of_a_failed_validation_is_looked_at_until_its_output_stands_again(work: Workspace) -> None:
+    logs = work.logs("validate")
     rows = [quarantined("late", "reject", "too_small")]
-    pq.write_table(pa.Table.from_pylist(rows), work.logs("validate") / "quarantine.parquet")
+    write_json(logs / "summary.json", {})
+    write_json(logs / "status.json", {"state": "failed", "reason": "only 8% of the samples are usable"})
+    pq.write_table(pa.Table.from_pylist(rows), logs / "quarantine.parquet")
     assert listed(work).splitlines()[0] == "reject    train       late  too_small: about late"
+    mark_done(work, "validate")
+    assert listed(work).splitlines()[0] == "flag      train       dark  too_dark: about dark"
+
+
+@pytest.mark.parametrize("doing", ["drop", "release"])
+def test_a_row_that_was_accepted_can_be_decided_on_though_another_of_its_id_was_refused(work, doing: str) -> None:
+    rows = [quarantined("twice", "flag", "too_dark"), quarantined("twice", "reject", "missing_file", sha256=None)]
+    pq.write_table(pa.Table.from_pylist(rows), work.validated / "quarantine.parquet")
+    run(work, Namespace(doing=doing, id=["twice"], reason=""))
+    assert '"sha256": "h"' in decided(work)
+
+
+def test_a_row_that_is_only_in_the_data_can_be_dropped_though_another_of_its_id_was_refused(work) -> None:
+    rows = [quarantined("fine", "reject", "missing_file", sha256=None)]
+    pq.write_table(pa.Table.from_pylist(rows), work.validated / "quarantine.parquet")
+    run(work, Namespace(doing="drop", id=["fine"], reason=""))
+    assert '"sha256": "f"' in decided(work)
+
+
+def test_a_decision_about_other_content_is_shown_as_void(work: Workspace) -> None:
+    decide(work.root / "validation" / "decisions.jsonl", [Decision("dark", "release", "before", "it is night")])
+    assert "decided  release (void: it was about other content): it is night" in run(
+        work, Namespace(doing="show", id="dark")
+    )
 
 
 def test_without_a_validation_there_is_nothing_to_list(tmp_path: Path) -> None:

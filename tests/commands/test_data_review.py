@@ -1,9 +1,11 @@
 import argparse
 import shutil
+import sys
 from pathlib import Path
 
 import pytest
 
+from mmcore import params
 from mmcore.commands import data_review
 from mmcore.data.store import read_table
 from mmcore.workspace import Workspace
@@ -41,6 +43,14 @@ def test_one_split_is_scored_alone_and_the_page_is_as_long_as_asked(workspace: W
     folder = workspace.artifacts / "review"
     assert set(read_table(folder / "review.parquet")["split"].to_pylist()) == {"test"}
     assert (folder / "index.html").read_text().count("<article") == 3
+
+
+def test_a_model_may_need_a_plugin(workspace: Workspace, tmp_path: Path, monkeypatch: pytest.MonkeyPatch):
+    (tmp_path / "an_encoder_of_ones_own.py").touch()
+    monkeypatch.syspath_prepend(tmp_path)
+    params.change(workspace.params, assignments=["plugins=[an_encoder_of_ones_own]"])
+    data_review.run(workspace, words(split=["test"], limit=1))
+    assert "an_encoder_of_ones_own" in sys.modules
 
 
 def test_without_a_trained_model_the_way_to_one_is_named(workspace: Workspace):

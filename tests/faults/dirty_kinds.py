@@ -9,15 +9,19 @@ import numpy as np
 Columns = dict[str, Any]
 Maker = Callable[[np.random.Generator], Columns]
 
-# How bad it is, and which share of its rows must be caught; null: printed, not judged.
+# How bad it is, and which share of its rows must be caught; null: printed, not judged. Of the doubtful rows of seeds 1
+# to 3 the gate caught 264 of 270, all but half of `HARD`; of the repairable ones 36 of 36.
 FAMILIES: dict[str, float | None] = {
     "undecodable": 1.0,
     "bomb": 1.0,
     "unusable": 0.98,
-    "doubtful": None,
-    "repairable": None,
+    "doubtful": 0.95,
+    "repairable": 0.95,
     "bystander": None,
 }
+# Some rows of these kinds look like captions: "A photo of {}", "qwertyuiop asdf". Of every other kind that is judged at
+# least one row must be caught.
+HARD = ("template", "keyboard_noise")
 # What a gate may say of a row that is expected to be ...; a bystander is the sound half of a pair.
 ACCEPTABLE = {
     "reject": {"reject"},

@@ -64,7 +64,7 @@ def test_captions_are_compared_with_those_of_their_own_language():
     np.testing.assert_allclose(misfits(both)[4:], alone)
 
 
-def test_rows_of_one_positive_key_are_no_strangers():
+def test_rows_of_one_positive_key_are_not_compared():
     media = around(0, 0, 90, 180)
     texts = media.copy()
     apart, alike = (misfits(pairs(media, texts, keys=keys)) for keys in (None, ["a", "a", "b", "c"]))

@@ -96,6 +96,13 @@ def test_a_recording_is_a_copy_softer_later_or_at_another_rate():
     assert same_recordings(stack, np.array([[0, 1], [0, 2]])).all()
 
 
+def test_seconds_of_silence_before_a_recording_hide_no_copy():
+    late = np.concatenate([np.zeros(5 * 8000, np.float32), tune(1)])
+    others = [np.concatenate([late[:40_000], tune(2)]), late / 3 + np.float32(1e-6)]
+    stack = np.stack([recording(samples, 8000.0) for samples in (late, *others)])
+    assert same_recordings(stack, np.array([[0, 1], [0, 2]])).tolist() == [False, True]
+
+
 def test_two_recordings_that_share_a_hum_are_no_copies():
     hum = 0.2 * np.sin(2 * np.pi * 50 * np.arange(12_000) / 8000).astype(np.float32)
     stack = np.stack([recording(tune(seed) + hum, 8000.0) for seed in (1, 2)])

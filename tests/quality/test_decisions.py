@@ -14,6 +14,13 @@ def test_the_last_decision_on_a_row_counts_and_lines_are_in_order_of_id(tmp_path
     assert read_decisions(path)["b"].reason == "not that bad"
 
 
+@pytest.mark.parametrize("sign", ["\u2028", "\u2029", "\x85", "\x0b"])
+def test_a_reason_may_hold_what_ends_a_line_elsewhere(tmp_path, sign):
+    path = tmp_path / "decisions.jsonl"
+    decide(path, [Decision("a", "drop", "1", f"one{sign}other"), Decision("b", "drop", "2", "")])
+    assert [one.reason for one in read_decisions(path).values()] == [f"one{sign}other", ""]
+
+
 def test_without_a_file_nothing_is_decided(tmp_path):
     assert read_decisions(tmp_path / "decisions.jsonl") == {}
 

@@ -6,10 +6,12 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 from PIL import Image
 
 from mmcore.data import store
+from mmcore.data.engine import code_of
 from mmcore.quality import duplicates
 from mmcore.quality.duplicates import across_splits, near_copies, torn_groups, within_splits
 from mmcore.quality.probe import probe_row, profile_table
@@ -240,10 +242,12 @@ def test_only_pairs_with_a_new_file_are_compared_again(tmp_path: Path, monkeypat
     assert asked == [1, 1, 2, 2, 2]  # with the cache nothing was left to ask
 
     file = cache / "near_copies" / "image.parquet"
+    assert pq.read_metadata(file).metadata[b"code"] == code_of(duplicates.__name__).encode()  # of all that compares
     content = bytearray(file.read_bytes())
     content[20] ^= 1
     file.write_bytes(content)
     assert near_copies(table, data, cache) == near_copies(table, data)
+    assert asked[5:] == [2, 2]  # what is damaged is not believed
 
 
 def test_of_too_many_pairs_those_across_splits_and_one_for_each_file_are_compared():

@@ -98,6 +98,7 @@ def test_the_stated_length_is_compared_with_the_real_one():
     assert error('{"duration": 0.2}', audio=sound(1.0), video=clip(1, 2)) == 0
     assert error('{"duration": -1}', audio=sound(1.0)) == 1.0
     assert error('{"duration": "long"}', audio=sound(1.0)) == 1.0
+    assert error(f'{{"duration": 1{"0" * 400}}}', audio=sound(1.0)) == 1.0
     assert error('{"duration": 3}', image=image()) is None
     assert error("{}", audio=sound(1.0)) is None
 
@@ -105,6 +106,7 @@ def test_the_stated_length_is_compared_with_the_real_one():
 def test_meta_that_is_no_object_is_noticed():
     assert probe_row(sample("a", image=image(), meta="[1]"), LIMITS)["meta_ok"] is False
     assert probe_row(sample("a", image=image(), meta="{"), LIMITS)["meta_ok"] is False
+    assert probe_row(sample("a", image=image(), meta="[" * 100_000), LIMITS)["meta_ok"] is False
     assert probe_row(sample("a", image=image(), meta="{}"), LIMITS)["meta_ok"] is True
 
 

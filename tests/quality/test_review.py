@@ -2,6 +2,7 @@ from pathlib import Path
 
 import numpy as np
 import pyarrow as pa
+import pytest
 
 from mmcore.data import store
 from mmcore.quality.consistency import Pairs
@@ -45,6 +46,19 @@ def test_the_page_shows_the_worst_rows_with_the_command_that_drops_them(tmp_path
     assert "mmcore data quarantine drop &#39;b&#39;&#34;&#39;&#34;&#39;c&#39;" in page
     assert page.count("data:image/jpeg;base64,") == 1
     assert "http" not in page.replace("http-equiv", "")
+
+
+@pytest.mark.parametrize("now", [["b'c", "a"], ["a"]])
+def test_a_row_that_no_longer_lies_where_it_was_is_refused(tmp_path: Path, now: list[str]):
+    store.write_shards(tmp_path / "data", "train", [sample(name) for name in now])
+    store.write_manifest(tmp_path / "data")
+    accepted = pa.table(
+        {"id": ["a", "b'c"], "split": ["train"] * 2, "shard": ["train/part-00000.parquet"] * 2, "row": [0, 1]}
+    )
+    table = review_table({"train": scored(0.0, 1.0, 7.0, -1.0)})
+    for places in (accepted, accepted[:1]):
+        with pytest.raises(ValueError, match=r"'b'c' is not where it was .*mmcore run"):
+            write_review(tmp_path, table, name="x", data=tmp_path / "data", accepted=places, limit=1)
 
 
 def test_a_page_without_rows_says_so():

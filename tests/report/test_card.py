@@ -52,6 +52,21 @@ def test_captions_are_counted_by_language_with_their_median_length(data: Path):
     }
 
 
+@pytest.mark.parametrize(
+    ("code", "name"), [("zh_CN", "Chinese (zh_CN)"), ("pt-BR", "Portuguese (pt-BR)"), ("xx", "xx")]
+)
+def test_a_language_is_named_with_its_region(tmp_path: Path, code: str, name: str):
+    store.write_shards(tmp_path, "train", [row("a", ("x", code))])
+    store.write_manifest(tmp_path)
+    assert rows_of(shown(tmp_path), "Language") == {name: [1, "1"]}
+
+
+def test_data_without_media_have_no_size(tmp_path: Path):
+    store.write_shards(tmp_path, "train", [store.row(id="a", captions=[{"text": "x", "lang": "en"}])])
+    store.write_manifest(tmp_path)
+    assert dict(shown(tmp_path)["facts"])["Samples"] == "1"
+
+
 def test_sources_and_licences_are_counted_in_samples(data: Path):
     made = shown(data)
     assert rows_of(made, "Source") == {"shop": [2], "web": [2]}

@@ -4,6 +4,7 @@ WAV (integer PCM of 8 to 32 bits, float of 32 or 64) is read here; Ogg, FLAC, MP
 """
 
 import struct
+from collections.abc import Iterator
 from functools import cache
 from typing import Any
 
@@ -108,10 +109,8 @@ def _read_chunks(data: bytes) -> tuple[int, int, int, int, bytes]:
         raise ValueError("the audio is empty (0 bytes)")
     if data[:4] != b"RIFF" or data[8:12] != b"WAVE":
         raise ValueError("the audio is of no known kind: neither WAV nor Ogg, FLAC, MP3, MP4, Matroska or AVI")
-    place, header = 12, b""
-    while place + 8 <= len(data):
-        name, size = data[place : place + 4], struct.unpack_from("<I", data, place + 4)[0]
-        body = data[place + 8 : place + 8 + size]
+    header = b""
+    for name, _, body in wav_chunks(data):
         if name == b"fmt ":
             header = body
         elif name == b"data":
@@ -124,8 +123,16 @@ def _read_chunks(data: bytes) -> tuple[int, int, int, int, bytes]:
             if code == _EXTENSIBLE and len(header) >= 26:
                 code = struct.unpack_from("<H", header, 24)[0]
             return code, channels, rate, bits, body
-        place += 8 + size + size % 2
     raise ValueError("the audio cannot be decoded: it has no samples (WAV without a data chunk)")
+
+
+def wav_chunks(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:
+    """The name of each chunk of a WAV, the size that it states, and as much of its content as there is."""
+    place = 12
+    while place + 8 <= len(data):
+        name, size = struct.unpack_from("<4sI", data, place)
+        yield name, size, data[place + 8 : place + 8 + size]
+        place += 8 + size + size % 2
 
 
 def _to_float(body: bytes, code: int, bits: int) -> NDArray[np.float32]:

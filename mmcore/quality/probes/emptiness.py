@@ -43,9 +43,9 @@ _MACHINE_MADE = re.compile(
     r"\S.*\.(?:jpe?g|jfif|png|gif|webp|bmp|tiff?|heic|avif|svg|mp4|mov|mkv|avi|webm|wav|mp3|flac|ogg|m4a|txt|json|csv|"
     r"parquet|pdf|docx?|zip|tar|gz)"
     r"|(?:img|dsc[nf]?|dscf|pict|pxl|vid|mvi|gopr|dji|mov|wp|p|s|image|photo|picture|frame|untitled|screenshot|scan|"
-    r"screen shot|capture|download|file|unnamed|sample|caption|item|row|id)[-_ #]?\(?\d[\d_\-. ]*\)?(?:[-_ ]\w+)?"
+    r"screen shot|capture|download|file|unnamed|sample|caption|item|row|id)[-_ #]?\(?\d[\d_\-. ]*\)?(?:[-_]\w+)?"
     r"|(?:https?|ftp|s3|gs|file|data|hdfs)://?\S*|data:\w+/\S+|www\.\S+|[\w.+-]+@[\w-]+\.\w+"
-    r"|(?:[A-Za-z]:\\|\.{0,2}/)\S+|(?:[\w.-]+/){2,}[\w.-]*"
+    r"|(?:[A-Za-z]:\\|\.{0,2}/)\S+|(?=\S*[.\d]|(?:[^/]*/){3})(?:[\w.-]+/){2,}[\w.-]*"
     r"|[0-9a-f]{16,}|[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}|(?=\S*\d)(?=\S*[a-zA-Z])[A-Za-z0-9+/_=-]{20,}"
     r"|\d{4}[-/]\d\d[-/]\d\d(?:[T ]\d\d:\d\d\S*)?|[\d\s.,:;/+-]{3,}|(?:[a-z]+_)+\d+|[a-z]{1,4}-?\d{3,}",
     re.IGNORECASE,

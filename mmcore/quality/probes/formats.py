@@ -21,7 +21,6 @@ _MAGIC = (
     (b"{", "JSON"), (b"[", "JSON"),
 )  # fmt: skip
 _HIDDEN = (b"PK\x03\x04", b"MZ", b"\x7fELF", b"%PDF", b"Rar!", b"7z\xbc\xaf", b"<?php", b"<script", b"<html", b"#!/")
-_LOOKED_AT = 4096
 
 
 def looks_like(data: bytes) -> str | None:
@@ -51,7 +50,7 @@ def hides_another(data: bytes, format: str) -> bool:
     if ends is None or data.endswith(ends):
         return False
     for magic in _HIDDEN:
-        place = data.rfind(magic)
-        if place > 0 and data.endswith(ends, 0, place) and len(data) - place > len(magic) + 16:
+        place = data.find(ends + magic)
+        if place >= 0 and len(data) - place > len(ends) + len(magic) + 16:
             return True
     return False

@@ -4,6 +4,8 @@ from functools import cache
 
 from py3langid.langid import MODEL_FILE, LanguageIdentifier
 
+from mmcore.metrics.languages import primary
+
 # What is written in one script can be told apart only from a paragraph on.
 ENOUGH_LETTERS = 100
 _SURE = 0.99
@@ -28,7 +30,7 @@ def is_doubtful(text: str, lang: str | None) -> bool:
     """
     if not lang or len(text) < ENOUGH_LETTERS:
         return False
-    language = lang.lower().partition("-")[0].partition("_")[0]
+    language = primary(lang)
     words = text.lower().split()
     common = _COMMON_WORDS.get(language, frozenset())
     if sum(word in common for word in words) > _USUAL_SHARE * len(words):

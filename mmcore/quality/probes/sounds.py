@@ -1,13 +1,12 @@
 """What is measured of recordings."""
 
-import math
-import struct
 from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from mmcore.data.modalities import MODALITIES, Limits
+from mmcore.data.modalities import MODALITIES, UNLIMITED
+from mmcore.data.modalities.audio import wav_chunks
 from mmcore.quality import fingerprints
 from mmcore.quality.probes.numbers import rounded
 
@@ -17,7 +16,8 @@ USUAL_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 882
 _AT_PEAK = 0.9985
 _QUIET = 0.1
 _PART_SECONDS, _WEAK = 0.02, 1e-3
-_UNLIMITED = Limits(max_pixels=1 << 62, max_seconds=math.inf, max_frames=1 << 62)
+# What stands for the size of a WAV that was written as a stream, before its length was known.
+_UNKNOWN_SIZE = 0xFFFFFFFF
 
 
 def probe_audio(data: bytes, max_seconds: float, facts: dict[str, Any]) -> None:
@@ -25,14 +25,14 @@ def probe_audio(data: bytes, max_seconds: float, facts: dict[str, Any]) -> None:
 
     One that its header shows to be longer than `max_seconds` is not decoded.
     """
-    header = _AUDIO.header(data, _UNLIMITED)
+    header = _AUDIO.header(data, UNLIMITED)
     facts |= {
         "audio_format": header.format, "audio_rate": round(header.rate), "audio_channels": header.channels,
         "audio_seconds": rounded(header.seconds), "audio_missing": _missing(data) if header.format == "WAV" else 0.0,
     }  # fmt: skip
     if header.seconds > max_seconds:
         return
-    media = _AUDIO.decode(data, _UNLIMITED)
+    media = _AUDIO.decode(data, UNLIMITED)
     samples = media.array
     facts["audio_ok"] = True
     facts |= {f"audio_{key}": rounded(value) for key, value in _AUDIO.describe(media).items()}
@@ -67,11 +67,5 @@ def _quiet(samples: NDArray[np.float32], rate: float) -> float:
 
 def _missing(data: bytes) -> float:
     """The share of the sample bytes that a WAV's header promises and the file does not hold."""
-    place = 12
-    while place + 8 <= len(data):
-        size = struct.unpack_from("<I", data, place + 4)[0]
-        if data[place : place + 4] == b"data":
-            there = len(data) - place - 8
-            return rounded(1 - there / size) if size > there else 0.0
-        place += 8 + size + size % 2
-    return 1.0
+    size, there = next((size, len(body)) for name, size, body in wav_chunks(data) if name == b"data")
+    return rounded(1 - there / size) if there < size != _UNKNOWN_SIZE else 0.0

@@ -17,6 +17,7 @@ from ftfy.badness import is_bad
 from numpy.typing import NDArray
 
 from mmcore.data.store import Row
+from mmcore.metrics.languages import primary
 from mmcore.quality.probes import emptiness, languages
 from mmcore.quality.probes.numbers import rounded
 from mmcore.quality.probes.scripts import (
@@ -50,8 +51,9 @@ _MARKUP = re.compile(
 )
 _ENTITY = re.compile(r"&(?:[a-zA-Z]{2,8}|#\d{1,7}|#x[0-9a-fA-F]{1,6});")
 _SIGNS_OF_MARKUP = re.compile(r"[<\[{\\%`$*_&]")
-# What is left of Chinese that was read in the wrong encoding, of characters lost on the way, of memory never written.
-_LOST = re.compile(r"锟斤拷|烫烫烫|屯屯屯|[^\W\d_]\?+[^\W\d_?]|\?{4}")
+# What is left of Chinese that was read in the wrong encoding, of characters lost on the way, of memory never written. A
+# question may stand next to a sentence without a blank: only a mark between small Latin letters stands for a letter.
+_LOST = re.compile(r"锟斤拷|烫烫烫|屯屯屯|[a-zà-öø-ÿ]\?+[a-zà-öø-ÿ]|\?{4}")
 # A language as BCP 47 writes it: zh, pt-BR, zh-Hant.
 _LANGUAGE_TAG = re.compile(r"[a-z]{2,3}(?:[-_][a-z0-9]{2,8})*", re.IGNORECASE)
 _SIGNS_OF_LOSS = re.compile("[?锟烫屯]")
@@ -264,7 +266,7 @@ def _is_wrong_script(lang: str, numbers: _Numbers, place: int) -> bool:
 @cache
 def _expected_scripts(lang: str) -> tuple[str, ...]:
     """The numbers that count the letters in a language's scripts; in all scripts where nothing is known of it."""
-    expected = SCRIPTS_OF.get(re.split("[-_]", lang.lower(), maxsplit=1)[0], SCRIPTS[1:])
+    expected = SCRIPTS_OF.get(primary(lang), SCRIPTS[1:])
     return tuple(f"in_{name}" for name in expected)
 
 
@@ -272,6 +274,6 @@ def meta_of(row: Row) -> dict[str, Any] | None:
     """The object in the column `meta`; None if that is no JSON object."""
     try:
         content = json.loads(row["meta"] or "{}")
-    except ValueError:
+    except (ValueError, RecursionError):  # the second of lists in lists in lists
         return None
     return content if isinstance(content, dict) else None

@@ -11,7 +11,8 @@ from mmcore.quality.probes.emptiness import repeats_itself, says_nothing
         "www.x.org",        "/home/me/x",
         "C:\\pictures\\x", "a/b/c/d", "me@x.org", "d41d8cd98f00b204e9800998ecf8427e", "2021-03-04",
         "123e4567-e89b-12d3-a456-426614174000", "aGVsbG8gd29ybGQgMTIzNDU2Nzg5", "12345678", "3.14", "图片", "暂无描述",
-        "row-17", "some_7", "no caption available", "a picture of", "data:image/png;base64,iVBOR",
+        "row-17", "some_7", "photos/dogs/1", "photos/dogs/a.b", "IMG_2034-edited", "photo 3",
+        "no caption available", "a picture of", "data:image/png;base64,iVBOR",
     ],
 )  # fmt: skip
 def test_texts_that_describe_nothing(text: str) -> None:
@@ -24,6 +25,7 @@ def test_texts_that_describe_nothing(text: str) -> None:
         "a dog", "image of a dog", "a photo on a wall", "untitled book on a desk", "7 dogs", "dog no. 3", "狗", "OK",
         "Route 66", "a man with a camera, 35 mm", "3 men.", "the road to nowhere", "B-52", "question mark", "🙂",
         "keycap: 10", "dog", "red_dog", "a 2-year-old", "24/7 shop", "P.S. a dog",
+        "Photo 3 dogs", "picture 1 man", "item 4 chairs", "red/green/blue",
     ],
 )  # fmt: skip
 def test_texts_that_describe_something(text: str) -> None:

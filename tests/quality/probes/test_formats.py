@@ -28,5 +28,6 @@ def test_an_archive_behind_a_picture_is_seen() -> None:
         assert not hides_another(data, name)
         assert not hides_another(data + bytes(100), name)
         assert hides_another(data + b"PK\x03\x04" + bytes(100), name)
+        assert hides_another(data + 2 * (b"PK\x03\x04" + bytes(100)), name)
         assert hides_another(data + b"<?php system($_GET['x']); ?>", name)
     assert not hides_another(image(format="BMP") + b"PK\x03\x04" + bytes(100), "BMP")

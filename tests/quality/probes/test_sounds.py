@@ -74,6 +74,14 @@ def test_samples_that_the_header_promises_and_the_file_lacks_are_missed() -> Non
     assert probed(bytes(data))["audio_missing"] > 0.99
 
 
+def test_a_recording_that_was_streamed_states_no_length_and_lacks_nothing() -> None:
+    data = bytearray(recorded(0.5 * TONE))
+    for place in (4, data.index(b"data") + 4):
+        struct.pack_into("<I", data, place, 0xFFFFFFFF)
+    facts = probed(bytes(data))
+    assert (facts["audio_seconds"], facts["audio_missing"]) == (1, 0)
+
+
 def test_a_recording_that_is_too_long_is_not_decoded() -> None:
     facts: dict = {"repairs": []}
     probe_audio(sound(1.0), 0.9, facts)

@@ -40,6 +40,11 @@ def found(text: str, lang: str | None = "en") -> list[str]:
         ("a dog\nruns\tfast", "en"),
         ("very, very, very nice", "en"),
         ("anything at all", "xx"),
+        ("你好吗?我很好", "zh"),
+        ("これは何?犬です", "ja"),
+        ("What is this?A dog.", "en"),
+        ("小狗在跑", "zh_CN"),
+        ("um cachorro corre", "pt_BR"),
     ],
 )
 def test_sound_captions_have_nothing_that_is_counted(text: str, lang: str | None) -> None:
