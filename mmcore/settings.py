@@ -1,8 +1,8 @@
 """The schema of params.yaml: what can be set, one class per section, and nothing with a hidden default.
 
 Plain dataclasses, so that training and serving run where pydantic is not installed; `params.py` reads the file
-against them. A component is `{"name": ..., option: value}` and is checked against the signature of its constructor by the
-registry that knows it.
+against them. A component is `{"name": ..., option: value}` and is checked against the signature of its constructor
+by the registry that knows it.
 """
 
 from dataclasses import dataclass
