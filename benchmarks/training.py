@@ -5,7 +5,7 @@
 Pretrains by params.yaml on artifacts/prepared of the project FOLDER (default: here), on the processor, in both
 precisions in turns, so that other work on the machine falls on both. Between the turns the product of two large
 matrices is timed in each precision: what the processor can do at most. Spreads are the least and the most of all
-turns. Without prepared data only the imports are timed. About three minutes on two cores.
+turns. Without prepared data only the imports are timed. About five minutes.
 """
 
 import argparse
