@@ -1,10 +1,10 @@
 """What the data plane costs at scale: the figures of docs/scale.md.
 
-    PYTHONPATH=. python benchmarks/data.py [--images 2000 | --full] [--engine local] [--keep FOLDER]
+    python benchmarks/data.py [--images 2000 | --full] [--engine local] [--keep FOLDER]
 
 Makes small photographs with captions (`--full`: 200,000), imports, validates and prepares them; adds 1,000 and does it
 again; reads the store at random beside a memory-mapped tar of the same bytes. Prints a table and writes data.json
-beside what it made. A minute for 2,000 images on two cores, about ten for 200,000.
+beside what it made. Half a minute for 2,000 images on two cores, about ten minutes for 200,000.
 """
 
 import argparse

@@ -1,6 +1,6 @@
 """What the metrics cost beside the libraries they stand on, and ranking beside a full sort: ratios of processor time.
 
-    PYTHONPATH=. python benchmarks/metrics.py
+    python benchmarks/metrics.py
 
 Values are compared before anything is timed.
 """

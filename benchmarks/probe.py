@@ -1,6 +1,6 @@
 """What the media gate costs: headers with SHA-256, whole probes of photographs, and a million captions validated.
 
-    PYTHONPATH=. python benchmarks/probe.py [--captions 1000000]
+    python benchmarks/probe.py [--captions 1000000]
 
 Speeds are per second of one core's processor time, beside what the decoders alone need for the same pictures; the
 captions are validated by the whole stage, in a process of its own, whose time and memory are reported.
@@ -57,7 +57,7 @@ PLACES = ("grass", "sand", "snow", "water", "road", "roof", "bridge", "field", "
 
 
 def photographs(count: int) -> list[bytes]:
-    """JPEGs of about 23 kB, with an EXIF block as cameras write it in every second one."""
+    """JPEGs of about 25 kB, with an EXIF block as cameras write it in every second one."""
     rng = np.random.default_rng(0)
     exif = Image.Exif()
     exif[0x0112] = 1

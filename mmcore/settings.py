@@ -1,8 +1,8 @@
 """The schema of params.yaml: what can be set, one class per section, and nothing with a hidden default.
 
-Plain dataclasses, so that the rooms that receive a section run where pydantic is not installed; `params.py`
-reads the file against them. A component is `{"name": ..., option: value}` and is checked against the signature
-of its constructor by the registry that knows it.
+Plain dataclasses, so that training and serving run where pydantic is not installed; `params.py` reads the file
+against them. A component is `{"name": ..., option: value}` and is checked against the signature of its constructor
+by the registry that knows it.
 """
 
 from dataclasses import dataclass
@@ -195,8 +195,8 @@ class ReferenceSettings:
 
 @dataclass(frozen=True)
 class GateSettings:
-    """`min_over_baseline`: the first candidate's margins, `max_loss`: what a later one may lose against the
-    champion; both by `task.metric`, in points."""
+    """`min_over_baseline`: how far every candidate must lie above its baselines, `max_loss`: what it may lose against
+    the champion where there is one; both by `task.metric`, in points."""
 
     __pydantic_config__ = STRICT
     min_over_baseline: dict[str, float]

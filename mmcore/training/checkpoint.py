@@ -1,8 +1,9 @@
 """Checkpoints that are complete or absent, and hold all that a training needs to go on as if never stopped.
 
-A checkpoint is a folder `step-00001234` with `state.safetensors` (weights, optimiser, averages, best weights, states
-of the random generators), `state.json` (numbers) and `COMPLETE` (hashes of the two). It is written aside, every
-file is synced to the disk, the marker comes last, then the folder is renamed. No pickle anywhere.
+A checkpoint is a folder `step-00001234` with `state.safetensors` (weights, optimiser, averages, best weights),
+`state.json` (numbers) and `COMPLETE` (hashes of the two). The states of random generators are not needed: what a step
+draws depends on its number alone. A checkpoint is written aside, every file is synced to the disk, the marker comes
+last, then the folder is renamed. No pickle anywhere.
 """
 
 import logging
