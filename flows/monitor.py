@@ -10,9 +10,9 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.steps import quietly
-from mmcore import params
 from mmcore.quality import batch, drift
 from mmcore.quality.embed import embed_batch
+from mmcore.stages import load_settings
 from mmcore.workspace import Workspace, write_json
 
 
@@ -20,7 +20,7 @@ from mmcore.workspace import Workspace, write_json
 def monitor(batch_path: str) -> str:
     """Compare the batch with artifacts/reference; returns `drift`, `no drift` or `too few rows`."""
     workspace = Workspace(Path.cwd())
-    settings = params.load(workspace.params)
+    settings = load_settings(workspace)
     folder = workspace.artifacts / "monitor"
     folder.mkdir(parents=True, exist_ok=True)
     source, model = Path(batch_path), workspace.tasks / "retrieval"

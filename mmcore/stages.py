@@ -6,6 +6,7 @@ the log, an output that is complete or absent, its lineage and its last word (`s
 
 import contextlib
 import hashlib
+import importlib
 import json
 import os
 import signal
@@ -273,6 +274,7 @@ def rehearse(workspace: Workspace, settings: Settings) -> str:
     from mmcore import project
     from mmcore.training.rehearsal import rehearse as build
 
+    import_plugins(workspace, settings)
     line = build(workspace.data, settings)
     mark = project.checked(workspace, settings)
     write_json(mark, {"model": line})
@@ -292,9 +294,24 @@ def _only_listed_code(workspace: Workspace, name: str) -> Iterator[None]:
 def load_settings(workspace: Workspace) -> Settings:
     """The settings of the project, its plugins imported, so that what they add can be found by name."""
     settings = params.load(workspace.params)
-    for plugin in settings.plugins:
-        __import__(plugin)
+    import_plugins(workspace, settings)
     return settings
+
+
+def import_plugins(workspace: Workspace, settings: Settings) -> None:
+    """Let the modules that `plugins` names enter their components; LookupError for one that cannot be found."""
+    # `python -m mmcore` looks into the project's folder by itself, the command `mmcore` does not.
+    if str(workspace.root) not in sys.path:
+        sys.path.insert(0, str(workspace.root))
+    for plugin in settings.plugins:
+        try:
+            importlib.import_module(plugin)
+        except ModuleNotFoundError as error:
+            if error.name not in (plugin, plugin.partition(".")[0]):
+                raise
+            raise LookupError(
+                f"the plugin '{plugin}' cannot be found; put it into {workspace.root} or on the Python path"
+            ) from None
 
 
 def _checkpoints(workspace: Workspace, name: str, lineage: dict[str, Any]) -> Path:

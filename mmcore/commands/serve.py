@@ -10,6 +10,7 @@ from mmcore.ledger import Ledger
 from mmcore.serving import serve as server
 from mmcore.serving.package import bento_path, package
 from mmcore.settings import Settings
+from mmcore.stages import import_plugins
 from mmcore.workspace import Workspace
 
 
@@ -31,6 +32,7 @@ def bento(workspace: Workspace, settings: Settings, release: releases.Release) -
     tag = f"{release.name}:{release.model_hash[:12]}"
     if bento_path(store, tag).is_dir():
         return tag
+    import_plugins(workspace, settings)
     ledger = Ledger(workspace.root)
     with tempfile.TemporaryDirectory() as folder:
         tasks = Path(folder) / "tasks"

@@ -1,0 +1,44 @@
+"""What surrounds every stage; the chain itself is tried in test_end_to_end.py."""
+
+import dataclasses
+import sys
+from pathlib import Path
+
+import pytest
+
+from mmcore import params, stages
+from mmcore.data import store
+from mmcore.settings import Settings
+from mmcore.workspace import Workspace
+from tests.conftest import ROOT
+
+PLUGIN = """
+from mmcore.models.fusion import FUSIONS, Concat
+
+FUSIONS.add("own_fusion")(Concat)
+"""
+
+
+@pytest.fixture
+def workspace(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Workspace:
+    """A project whose folder is not on the Python path, as for the command `mmcore`."""
+    monkeypatch.setattr(sys, "path", [place for place in sys.path if place])
+    store.write_shards(tmp_path / "data", "train", [store.row(id="a", captions=[{"text": "a dog", "lang": "en"}])])
+    store.write_manifest(tmp_path / "data")
+    return Workspace(tmp_path)
+
+
+def settings(*plugins: str) -> Settings:
+    read = params.load(ROOT / "params.yaml")
+    model = dataclasses.replace(read.model, fusion={"name": "own_fusion"})
+    return dataclasses.replace(read, tasks=[], plugins=list(plugins), model=model)
+
+
+def test_what_a_plugin_in_the_projects_folder_adds_can_be_built_before_a_run(workspace: Workspace) -> None:
+    (workspace.root / "own_parts.py").write_text(PLUGIN)
+    assert "a model of" in stages.rehearse(workspace, settings("own_parts"))
+
+
+def test_a_plugin_that_is_not_there_is_named_with_its_place(workspace: Workspace) -> None:
+    with pytest.raises(LookupError, match=f"the plugin 'no_parts.mine' cannot be found; put it into {workspace.root}"):
+        stages.rehearse(workspace, settings("no_parts.mine"))
