@@ -141,7 +141,7 @@ class _State:
         self.best: dict[str, Tensor] = {}
         self.best_step, self.best_validation = 0, dict[str, float]()
         self._losses: dict[str, list[float]] = {}
-        self._rate = self._norm = 0.0
+        self._rate = self._norm = self._took = 0.0
 
     def out_of_time(self) -> bool:
         return self.optim.max_seconds is not None and self.seconds >= self.optim.max_seconds
@@ -157,9 +157,12 @@ class _State:
         total = torch.stack([widened(value) for value in losses.values()]).sum()
         total.backward()  # type: ignore[no-untyped-call]
         norm = self.weights.collect()
-        news = torch.stack([total, *losses.values(), torch.tensor(float(stop.is_set()), device=total.device)]).detach()
+        own = torch.tensor([float(stop.is_set()), self._took], device=total.device, dtype=total.dtype)
+        news = torch.cat([torch.stack([total, *losses.values()]).detach(), own])
         ranks.average([news])
-        shown, *values, asked = news.tolist()
+        shown, *values, asked, took = news.tolist()
+        # One clock for all ranks: the time decides how large a step is, and when the training ends.
+        self.seconds += took
         self.stopping, self._norm = asked > 0, float(norm)
         if math.isfinite(shown) and math.isfinite(self._norm):
             self._rate = learning_rate(self.optim, self.step, self.seconds)
@@ -174,7 +177,7 @@ class _State:
             self._skip(batch.ids)
         self.step += 1
         self.samples += len(batch)
-        self.seconds += time.perf_counter() - began
+        self._took = time.perf_counter() - began
         return {"loss": shown}
 
     def _skip(self, ids: Sequence[str]) -> None:

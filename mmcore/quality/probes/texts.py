@@ -121,7 +121,7 @@ def measure(rows: Sequence[Row]) -> list[dict[str, Any]]:
         for name in _found(text, row, numbers, place):
             own[f"num_{name}_texts"] += 1
         if text.kind == "caption" and numbers["in_latin"][place]:
-            joined.setdefault((text.sample, text.lang), []).append(text.text)
+            joined.setdefault((text.sample, text.lang), []).append(text.text[:LOOKED_AT])
     for (sample, lang), captions in joined.items():
         facts[sample]["num_wrong_language_texts"] += len(captions) * languages.is_doubtful(" ".join(captions), lang)
     return facts
