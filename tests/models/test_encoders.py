@@ -8,6 +8,8 @@ from mmcore.models.encoders.conv_vit import Encoder as ConvVit
 from mmcore.training.optim import Weights
 from tests.tiny import MODEL, PREPARE
 
+SMALL = {"hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+COLOURS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
 LEARNING = {"train": "all", "layer_decay": 1.0}
 OPTIONS = {
     "conv_vit": {"patch": 2, "channels": [8], "residuals": 1, "layers": 1},
@@ -16,10 +18,20 @@ OPTIONS = {
     "log_mel": {"layers": 1},
     "vit": {"patch": 4, "layers": 1, "patch_dropout": 0.25, "pretrained": None, **LEARNING},
     "histogram": {"bins": 4},
+    "auto_text": {"pretrained": None, "config": {"model_type": "bert", **SMALL}, **LEARNING},
+    "clip_vision": {"pretrained": None, "config": {**SMALL, "patch_size": 4}, **COLOURS, **LEARNING},
+    "resnet": {
+        "pretrained": None,
+        "norm": "group",
+        **COLOURS,
+        **LEARNING,
+        "config": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 2], "layer_type": "basic"},
+    },
 }
 
 
-TEXTS = ("text_transformer",)
+KEYS = ("qkv.bias", "key.bias", "k_proj.bias")  # a shift of all keys changes no attention
+TEXTS = ("text_transformer", "auto_text")
 GIVEN = {"width": 16, "heads": 2, "dropout": 0.0, "prepare": PREPARE, "vocabulary": 50}
 
 
@@ -86,7 +98,7 @@ def test_gradients_reach_every_weight(name):
     (tokens * torch.randn(tokens.shape))[token_mask].sum().backward()
     for weight, parameter in encoder.named_parameters():
         assert parameter.grad is not None, weight
-        if not weight.endswith("qkv.bias"):  # a shift of all keys changes no attention
+        if not weight.endswith(KEYS):
             assert parameter.grad.abs().sum() > 0, weight
 
 
