@@ -84,22 +84,27 @@ def network(
     """
     if (pretrained is None) == (config is None):
         raise ValueError(f"the encoder {name} needs either 'pretrained' or 'config', and null for the other")
-    if config is not None:
-        return part(made(dict(config)))
+    return (
+        part(made(dict(config))) if config is not None else loaded(kind, str(pretrained), f"the encoder {name}", part)
+    )
+
+
+def loaded(kind: Any, pretrained: str, what: str, part: Callable[[Any], Any] = lambda whole: whole) -> Any:
+    """The `part` of a network of `kind` with the weights of a folder or hub id, in evaluation mode; FileNotFoundError
+    or ValueError, see `network`, beginning with `what` they are for."""
     try:
         whole, report = kind.from_pretrained(
             pretrained, output_loading_info=True, use_safetensors=True, dtype=torch.float32
         )
     except (OSError, ValueError) as error:
         raise FileNotFoundError(
-            f"the encoder {name} finds no weights in safetensors at '{pretrained}', neither in a folder nor on the "
-            f"hub: {error}"
+            f"{what} finds no weights in safetensors at '{pretrained}', neither in a folder nor on the hub: {error}"
         ) from error
     used = part(whole)
     lost = {id(tensor): key for key, tensor in _tensors(whole).items() if key in report["missing_keys"]}
     for tensor in _tensors(used).values():
         if id(tensor) in lost:
-            raise ValueError(f"the encoder {name} cannot start from '{pretrained}': '{lost[id(tensor)]}' is missing")
+            raise ValueError(f"{what} cannot start from '{pretrained}': '{lost[id(tensor)]}' is missing there")
     return used
 
 
