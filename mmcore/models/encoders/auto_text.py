@@ -41,8 +41,7 @@ class Encoder(Backbone):
                 f"has {vocabulary}: they do not belong together. Build the text encoder from 'config', or start from "
                 "weights that were trained with this tokenizer"
             )
-        longest = max(prepare.context, prepare.transcript_context)
-        reach = getattr(settings, "max_position_embeddings", None)
+        longest, reach = max(prepare.context, prepare.transcript_context), _reach(backbone)
         if reach is not None and reach < longest:
             raise ValueError(f"prepare allows texts of {longest} tokens; the encoder auto_text reads {reach} at most")
 
@@ -63,3 +62,12 @@ def _reader(network: Any) -> Any:
     if getattr(reader, "pooler", None) is not None:
         reader.pooler = None
     return reader
+
+
+def _reach(reader: Any) -> int | None:
+    """How long a text it can read, null for any length."""
+    places: int | None = getattr(reader.config, "max_position_embeddings", None)
+    for name, part in reader.named_modules():
+        if name.endswith("position_embeddings") and getattr(part, "padding_idx", None) is not None:
+            return int(part.num_embeddings) - int(part.padding_idx) - 1  # RoBERTa counts from after its padding
+    return places

@@ -212,6 +212,8 @@ def test_colours_that_the_network_was_not_trained_with_are_refused(tmp_path):
         ("resnet", {"pretrained": "somewhere", "config": None}, ValueError, "norm: frozen"),
         ("auto_text", {"config": {"model_type": "bert", **SMALL, "max_position_embeddings": 8}}, ValueError,
          "16 tokens; the encoder auto_text reads 8"),
+        ("auto_text", {"config": {"model_type": "roberta", **SMALL, "max_position_embeddings": 16}}, ValueError,
+         "16 tokens; the encoder auto_text reads 15"),
     ],
 )  # fmt: skip
 def test_what_cannot_be_built_is_said(name, options, error, says):
@@ -234,3 +236,11 @@ def test_a_network_that_is_frozen_as_a_whole_has_no_dropout():
     values, mask = inputs("auto_text")
     assert torch.equal(encoder(values, mask)[0], encoder(values, mask)[0])
     assert encoder.training
+
+
+def test_the_longest_text_that_prepare_allows_can_be_read():
+    for kind, places in {"bert": 16, "roberta": 17, "gpt2": 16}.items():
+        config = {"model_type": kind, **READERS[kind], "max_position_embeddings": places}
+        encoder = build("auto_text", config=config)
+        tokens, _ = encoder(torch.full((1, 16), 7), torch.ones(1, 16, dtype=torch.bool))
+        assert tokens.shape == (1, 16, 16)
