@@ -46,12 +46,13 @@ class Projection(nn.Module):
 
 
 class Words(nn.Module):
-    """Tokens [B, T, D] to logits [B, T, V] over the vocabulary, with the given word vectors as output weights."""
+    """Tokens [B, T, D] to logits [B, T, V] over the vocabulary, with the given word vectors, of `channels` numbers, as
+    output weights."""
 
-    def __init__(self, width: int, vocabulary: int) -> None:
+    def __init__(self, width: int, vocabulary: int, channels: int) -> None:
         super().__init__()
-        self.dense = nn.Linear(width, width)
-        self.norm = nn.LayerNorm(width)
+        self.dense = nn.Linear(width, channels)
+        self.norm = nn.LayerNorm(channels)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
 
     def forward(self, tokens_BTD: Tensor, embedding: nn.Embedding) -> Tensor:

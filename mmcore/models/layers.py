@@ -115,15 +115,21 @@ class CrossingBlock(Block):
 
 
 def initialise(module: nn.Module) -> None:
-    """Truncated-normal weights (standard deviation 0.02 for embeddings, 1/sqrt(fan-in) for the rest), zero biases."""
-    for part in module.modules():
-        if isinstance(part, nn.Linear | nn.Conv2d):
-            fan_in = part.weight[0].numel()
-            nn.init.trunc_normal_(part.weight, std=fan_in**-0.5)
-            if part.bias is not None:
-                nn.init.zeros_(part.bias)
-        elif isinstance(part, nn.Embedding):
-            nn.init.trunc_normal_(part.weight, std=0.02)
+    """Truncated-normal weights (standard deviation 0.02 for embeddings, 1/sqrt(fan-in) for the rest), zero biases.
+
+    Parts that say of themselves that they are `initialised` keep what they have: weights that were trained elsewhere.
+    """
+    if getattr(module, "initialised", False):
+        return
+    if isinstance(module, nn.Linear | nn.Conv2d):
+        fan_in = module.weight[0].numel()
+        nn.init.trunc_normal_(module.weight, std=fan_in**-0.5)
+        if module.bias is not None:
+            nn.init.zeros_(module.bias)
+    elif isinstance(module, nn.Embedding):
+        nn.init.trunc_normal_(module.weight, std=0.02)
+    for part in module.children():
+        initialise(part)
 
 
 def widened(tensor: Tensor) -> Tensor:

@@ -43,7 +43,7 @@ class MultimodalModel(nn.Module):
         self, settings: ModelSettings, processor: Processor, heads: Mapping[str, Component] | None = None
     ) -> None:
         super().__init__()
-        self.settings, self.processor = settings, processor
+        self.processor = processor
         given: dict[str, Any] = {
             "width": settings.width, "heads": settings.heads, "dropout": settings.dropout,
             "prepare": processor.prepare, "vocabulary": processor.vocabulary, "context": processor.prepare.context,
@@ -53,6 +53,11 @@ class MultimodalModel(nn.Module):
         for modality in sorted(settings.encoders, key=lambda name: (name != "image", name)):
             given["image"] = self.encoders["image"] if modality != "image" and "image" in settings.encoders else None
             self.encoders[modality] = ENCODERS.build(settings.encoders[modality], **given)
+        # What a saved model is made of again, without the folder that an encoder's first weights came from.
+        made_of = {
+            name: spec | getattr(self.encoders[name], "resolved", {}) for name, spec in settings.encoders.items()
+        }
+        self.settings = dataclasses.replace(settings, encoders=made_of)
         self.projections = nn.ModuleDict(
             {modality: Projection(settings.width, settings.heads, settings.embed_dim) for modality in self.encoders}
         )
@@ -60,11 +65,20 @@ class MultimodalModel(nn.Module):
         self.fusion = None if settings.fusion is None else FUSIONS.build(settings.fusion, **given)
         self.kinds = nn.ParameterDict({kind: torch.zeros(settings.width) for kind in given["modalities"]})
         self.logit_scale = nn.Parameter(torch.tensor(math.log(1 / 0.07)))
-        self.words = Words(settings.width, processor.vocabulary) if "text" in self.encoders else None
+        words = getattr(self.encoders["text"], "embedding", None) if "text" in self.encoders else None
+        self.words = None if words is None else Words(settings.width, processor.vocabulary, words.embedding_dim)
         self.decoder = None if settings.decoder is None else DECODERS.build(settings.decoder, **given)
         initialise(self)
         self.beams = 1
         self._given = given
+        # Factors on the learning rate, where they are not 1, by the parameter's name.
+        self.rates = {
+            f"encoders.{modality}.{name}": rate
+            for modality, encoder in self.encoders.items()
+            for name, rate in getattr(encoder, "rates", {}).items()
+        }
+        for name, parameter in self.named_parameters():
+            parameter.requires_grad_(self.rates.get(name, 1.0) > 0)
         self.heads = nn.ModuleDict()
         self.head_specs: dict[str, Component] = {}
         self.add_heads(heads or {})

@@ -131,7 +131,7 @@ class _State:
     ) -> None:
         self.model, self.learner, self.optim, self.device, self.seed = model, learner, optim, device, seed
         self.weights = Weights(model, device.precision)
-        self.optimiser = AdamW(self.weights, optim)
+        self.optimiser = AdamW(self.weights, optim, model.rates)
         self.average = Average(self.weights.state(), optim.ema) if optim.ema is not None else None
         self.step = self.skipped = self.samples = 0
         self.seconds = self._logged_seconds = 0.0

@@ -19,7 +19,8 @@ class Weights:
     """A model's weights as they are trained: in float32, whatever the model computes in.
 
     In bf16 the model holds a rounded copy, in which small updates would be lost; single numbers stay in float32 there,
-    too. `exact`: the trained tensors by name. `gradients`: theirs after `collect`, without those that had none.
+    too. `exact`: the tensors by name. `gradients`: theirs after `collect`, without those that had none; frozen weights
+    never have one.
     """
 
     def __init__(self, model: nn.Module, precision: str) -> None:
@@ -43,7 +44,7 @@ class Weights:
 
     def _exchange(self) -> None:
         # A weight that took no part on one rank may have taken part on another.
-        parameters = list(self.own.values())
+        parameters = [parameter for parameter in self.own.values() if parameter.requires_grad]
         present = parameters[0].new_tensor([p.grad is not None for p in parameters], dtype=torch.float32)
         for parameter in parameters:
             if parameter.grad is None:
@@ -77,12 +78,13 @@ class Weights:
 class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), betas 0.9 and 0.98, by torch's fused kernel.
 
-    Only matrices decay, not biases, norms, word vectors or positions. torch's function, not its class: the class
+    Only matrices decay, not biases, norms, word vectors or positions. `rates`: factors on the learning rate by name,
+    1 where there is none. torch's function, not its class: the class
     imports the compiler, a second or more in every process.
     """
 
-    def __init__(self, weights: Weights, settings: OptimSettings) -> None:
-        self._weights, self._decay = weights, settings.weight_decay
+    def __init__(self, weights: Weights, settings: OptimSettings, rates: Mapping[str, float]) -> None:
+        self._weights, self._decay, self._rates = weights, settings.weight_decay, rates
         words = {id(p) for part in weights.model.modules() if isinstance(part, nn.Embedding) for p in part.parameters()}
         self.decaying = {
             name
@@ -94,16 +96,18 @@ class AdamW:
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move every weight that has a gradient."""
-        for decays in (True, False):
-            names = [name for name in self._weights.gradients if (name in self.decaying) == decays]
+        groups: dict[tuple[float, float], list[str]] = {}
+        for name in self._weights.gradients:
+            decay = self._decay if name in self.decaying else 0.0
+            groups.setdefault((self._rates.get(name, 1.0), decay), []).append(name)
+        for (factor, decay), names in groups.items():
             slots = [self.slots.get(name) or self._fresh(name) for name in names]
-            if names:
-                adamw(
-                    [self._weights.exact[name] for name in names], [self._weights.gradients[name] for name in names],
-                    [slot["mean"] for slot in slots], [slot["square"] for slot in slots], [],
-                    [slot["steps"] for slot in slots], fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1],
-                    lr=rate, weight_decay=self._decay if decays else 0.0, eps=EPSILON, maximize=False,
-                )  # fmt: skip
+            adamw(
+                [self._weights.exact[name] for name in names], [self._weights.gradients[name] for name in names],
+                [slot["mean"] for slot in slots], [slot["square"] for slot in slots], [],
+                [slot["steps"] for slot in slots], fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1],
+                lr=rate * factor, weight_decay=decay, eps=EPSILON, maximize=False,
+            )  # fmt: skip
         self._weights.publish()
 
     def _fresh(self, name: str) -> dict[str, Tensor]:

@@ -5,30 +5,49 @@ import torch
 
 from mmcore.models.encoders import ENCODERS
 from mmcore.models.encoders.conv_vit import Encoder as ConvVit
+from mmcore.training.optim import Weights
 from tests.tiny import MODEL, PREPARE
 
+SMALL = {"hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
+COLOURS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
+LEARNING = {"train": "all", "layer_decay": 1.0}
 OPTIONS = {
     "conv_vit": {"patch": 2, "channels": [8], "residuals": 1, "layers": 1},
     "text_transformer": {"layers": 1},
     "frames": {"layers": 1, "tokens_per_frame": 4},
     "log_mel": {"layers": 1},
+    "vit": {"patch": 4, "layers": 1, "patch_dropout": 0.25, "pretrained": None, **LEARNING},
+    "histogram": {"bins": 4},
+    "auto_text": {"pretrained": None, "config": {"model_type": "bert", **SMALL}, **LEARNING},
+    "clip_vision": {"pretrained": None, "config": {**SMALL, "patch_size": 4}, **COLOURS, **LEARNING},
+    "resnet": {
+        "pretrained": None,
+        "norm": "group",
+        **COLOURS,
+        **LEARNING,
+        "config": {"embedding_size": 8, "hidden_sizes": [8, 16], "depths": [1, 2], "layer_type": "basic"},
+    },
 }
+
+
+KEYS = ("qkv.bias", "key.bias", "k_proj.bias")  # a shift of all keys changes no attention
+TEXTS = ("text_transformer", "auto_text")
+GIVEN = {"width": 16, "heads": 2, "dropout": 0.0, "prepare": PREPARE, "vocabulary": 50}
 
 
 def image_encoder() -> ConvVit:
     return ConvVit(**OPTIONS["conv_vit"], width=16, heads=2, dropout=0.0, prepare=PREPARE)
 
 
-def build(name: str):
+def build(name: str, **options):
     torch.manual_seed(0)
-    spec = {"name": name, **OPTIONS[name]}
-    image = image_encoder() if name == "frames" else None
-    return ENCODERS.build(spec, width=16, heads=2, dropout=0.0, prepare=PREPARE, vocabulary=50, image=image).eval()
+    spec = {"name": name, **OPTIONS[name], **options}
+    return ENCODERS.build(spec, **GIVEN, image=image_encoder() if name == "frames" else None).eval()
 
 
 def inputs(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     random = torch.Generator().manual_seed(1)
-    if name == "text_transformer":
+    if name in TEXTS:
         mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 4 + [False]])
         return torch.randint(5, 50, (3, 5), generator=random), mask
     if name == "log_mel":
@@ -79,13 +98,27 @@ def test_gradients_reach_every_weight(name):
     (tokens * torch.randn(tokens.shape))[token_mask].sum().backward()
     for weight, parameter in encoder.named_parameters():
         assert parameter.grad is not None, weight
-        if not weight.endswith("qkv.bias"):  # a shift of all keys changes no attention
+        if not weight.endswith(KEYS):
             assert parameter.grad.abs().sum() > 0, weight
 
 
-def test_longer_padding_does_not_change_a_text():
-    encoder = build("text_transformer")
-    values, mask = inputs("text_transformer")
+@pytest.mark.parametrize("name", ENCODERS.names())
+def test_in_bf16_tokens_are_nearly_the_same(name):
+    values, mask = inputs(name)
+    encoder = build(name)
+    exact, _ = encoder(values, mask)
+    # With the image encoder whose convolutions `frames` borrows.
+    weights = Weights(torch.nn.ModuleList([encoder, *getattr(encoder, "_image", ())]), "bf16")
+    rounded, token_mask = encoder(values, mask)
+    weights.restore()
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded[token_mask].float(), exact[token_mask], rtol=0.1, atol=0.1)
+
+
+@pytest.mark.parametrize("name", TEXTS)
+def test_longer_padding_does_not_change_a_text(name):
+    encoder = build(name)
+    values, mask = inputs(name)
     short, _ = encoder(values[1:2, :3], mask[1:2, :3])
     values, mask = (torch.cat([part[1:2], part.new_zeros(1, 6)], 1) for part in (values, mask))
     long, _ = encoder(values, mask)

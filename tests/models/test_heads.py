@@ -21,5 +21,5 @@ def test_padding_does_not_change_a_vector():
 
 
 def test_words_score_every_entry_of_the_vocabulary():
-    head = Words(8, 11)
+    head = Words(8, 11, 8)
     assert head(torch.randn(2, 3, 8), torch.nn.Embedding(11, 8)).shape == (2, 3, 11)

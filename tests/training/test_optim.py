@@ -21,7 +21,7 @@ def test_a_time_budget_brings_the_end_forward():
 
 def test_only_matrices_decay():
     made = model()
-    decaying = AdamW(Weights(made, "fp32"), optim(weight_decay=0.1)).decaying
+    decaying = AdamW(Weights(made, "fp32"), optim(weight_decay=0.1), {}).decaying
     free = {name for name, _ in made.named_parameters()} - decaying
     assert {"encoders.text.blocks.0.attention.qkv.weight", "encoders.image.stem.0.weight"} <= decaying
     assert {
@@ -36,7 +36,7 @@ def test_a_step_is_that_of_torch_adamw():
     groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
     reference = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.98), eps=1e-6)
     weights = Weights(ours, "fp32")
-    optimiser = AdamW(weights, optim(weight_decay=0.1))
+    optimiser = AdamW(weights, optim(weight_decay=0.1), {})
     for number in range(3):
         for layer in (ours, theirs):
             layer.zero_grad()
@@ -73,3 +73,23 @@ def test_an_average_follows_faster_at_the_start():
     average = Average(state, 0.9)
     average.update({"weight": torch.tensor([12.0])})  # decay (1 + 1) / (10 + 1)
     torch.testing.assert_close(average.weights["weight"], torch.tensor([10.0]))
+
+
+def test_a_factor_on_the_rate_is_a_group_of_torch_adamw():
+    ours, theirs = torch.nn.Linear(3, 2), torch.nn.Linear(3, 2)
+    theirs.load_state_dict(ours.state_dict())
+    reference = torch.optim.AdamW(
+        [{"params": [theirs.weight], "lr": 0.005, "weight_decay": 0.1},
+         {"params": [theirs.bias], "lr": 0.01, "weight_decay": 0.0}], betas=(0.9, 0.98), eps=1e-6,
+    )  # fmt: skip
+    weights = Weights(ours, "fp32")
+    optimiser = AdamW(weights, optim(weight_decay=0.1), {"weight": 0.5})
+    for _ in range(3):
+        for layer in (ours, theirs):
+            layer.zero_grad()
+            layer(torch.ones(4, 3)).square().sum().backward()
+        weights.collect()
+        optimiser.step(0.01)
+        reference.step()
+    torch.testing.assert_close(ours.weight, theirs.weight)
+    torch.testing.assert_close(ours.bias, theirs.bias)

@@ -31,7 +31,7 @@ class Encoder(nn.Module):
         if image is None or not hasattr(image, "grid"):
             raise ValueError(
                 "the encoder 'frames' looks at frames with the convolutions of the image encoder; set "
-                "model.encoders.image to conv_vit"
+                "model.encoders.image to one that has them: conv_vit, vit, resnet or clip_vision"
             )
         if prepare.video_size != prepare.image_size:
             raise ValueError(
