@@ -37,12 +37,30 @@ MODEL = ModelSettings(
 AUGMENT = AugmentSettings(shift=1, flip=False)
 CPU = Device(torch.device("cpu"), "fp32", "CPU")
 OBJECTIVES: list[dict[str, Any]] = [
-    {"name": "contrast", "among": ["image", "text"], "weight": 1.0, "every": 1, "batch_size": None},
+    {"name": "contrast", "among": ["image", "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None},
     {"name": "caption", "of": "image", "smoothing": 0.1, "weight": 1.0, "every": 1, "batch_size": None},
     {"name": "masked_language", "share": 0.3, "weight": 0.5, "every": 1, "batch_size": None},
-    {"name": "contrast", "among": ["video", "text"], "weight": 0.5, "every": 2, "batch_size": 4},
+    {"name": "contrast", "among": ["video", "text"], "formula": "clip", "weight": 0.5, "every": 2, "batch_size": 4},
     {"name": "caption", "of": "video", "smoothing": 0.1, "weight": 0.5, "every": 2, "batch_size": 4},
 ]
+
+
+def alone(**options: Any) -> dict[str, Any]:
+    return {**options, "weight": 1.0, "every": 1, "batch_size": None}
+
+
+# Every objective with every kind of options that it has, by a name to show.
+EVERY_OBJECTIVE: dict[str, dict[str, Any]] = {
+    "contrast": alone(name="contrast", among=["image", "text"], formula="clip"),
+    "contrast_video": alone(name="contrast", among=["video", "text"], formula="clip"),
+    "contrast_three": alone(name="contrast", among=["image", "audio", "text"], formula="clip"),
+    "one_way": alone(name="contrast", among=["text", "image"], formula="one_way"),
+    "siglip": alone(name="contrast", among=["image", "text"], formula="siglip"),
+    "vc": alone(name="contrast", among=["image", "text"], formula="vc"),
+    "caption": alone(name="caption", of="image", smoothing=0.1),
+    "caption_video": alone(name="caption", of="video", smoothing=0.1),
+    "masked_language": alone(name="masked_language", share=0.3),
+}
 
 
 class TinyCorpus:

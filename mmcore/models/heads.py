@@ -1,10 +1,12 @@
 """What stands on the encoders: pooling into the shared space, words from tokens, and the heads of tasks.
 
 A head is made of its options and what the model gives it (see `encoders`, `fusion`). Called with encoded inputs by
-name, it returns its answer [B, ...]. Shapes: B batch, T tokens, D width, E shared space, V vocabulary, C classes, M
-modalities.
+name (unless it says otherwise), it returns its answer [B, ...].
+
+Shapes: B batch, T tokens, D width, E shared space, V vocabulary, C classes, M modalities.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -96,3 +98,22 @@ class Votes(nn.Module):
         votes = [widened(self.out[name](vectors_BMD[:, m])) for m, name in enumerate(self.inputs)]
         weights_BM = widened(self.trust).expand(len(present_BM), -1).masked_fill(~present_BM, -1e4).log_softmax(1)
         return torch.logsumexp(torch.stack(votes, 1).log_softmax(-1) + weights_BM[..., None], 1)
+
+
+@HEADS.add("pair_bias")
+class PairBias(nn.Module):
+    """Called with the rows of a batch, it returns what the sigmoid loss multiplies cosine similarities with, and what
+    it adds to them.
+
+    They begin at 10 and ln(1 / (rows - 1)): one in `rows` pairs fits, and at first nothing else is known. The learned
+    part of the bias is what it differs from that, so it means the same in a batch of another size. (Zhai et al. 2023
+    begin at -10 whatever the batch, which is right for 22 thousand rows.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(math.log(10)))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, rows: int) -> tuple[Tensor, Tensor]:
+        return self.scale.clamp(max=math.log(100)).exp(), self.bias - math.log(max(rows - 1, 1))

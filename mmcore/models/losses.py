@@ -3,6 +3,8 @@
 Shapes: B batch, G the batch over all ranks, E shared space, T tokens, V vocabulary.
 """
 
+from typing import NamedTuple
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor
@@ -10,31 +12,95 @@ from torch import Tensor
 from mmcore.data import ranks
 from mmcore.models.layers import widened
 
+# Contrast ------------------------------------------------------------------------------------------------------------
+#
+# The G rows of a batch may be spread over ranks, each of which has B of them. `same_GG[i, j]`: left i and right j
+# belong together although i != j; such pairs never count against each other. Rows that are not `present_B` take no
+# part. Everything is in float32 at least, whatever the precision around it.
+
 
 def contrastive_loss(left_BE: Tensor, right_BE: Tensor, scale: Tensor, same_GG: Tensor, present_B: Tensor) -> Tensor:
     """Symmetric InfoNCE: the mean over both directions of the cross-entropy of each row's own partner.
 
-    The G rows of a batch may be spread over ranks, each of which has B of them. `same_GG[i, j]`: left i and right j
-    belong together although i != j; such pairs leave the denominator, so they never count against each other. Rows
-    that are not `present_B` take no part. A batch with one present row has nothing to tell apart: its loss is zero.
-    In float32 whatever the precision around it. (van den Oord et al. 2018; Radford et al. 2021.)
+    A batch with one present row has nothing to tell apart: its loss is zero. (van den Oord et al. 2018; Radford et al.
+    2021.)
     """
+    with torch.autocast(left_BE.device.type, enabled=False):
+        there, back = _both_ways(left_BE, right_BE, scale, same_GG, present_B)
+        losses_B = _misses(there) + _misses(back)
+        return (losses_B * present_B).sum() / (2 * ranks.mean_count(present_B.sum()))
+
+
+def one_way_loss(left_BE: Tensor, right_BE: Tensor, scale: Tensor, same_GG: Tensor, present_B: Tensor) -> Tensor:
+    """InfoNCE from left to right alone: the mean cross-entropy of each left row's own partner; zero for one row."""
+    with torch.autocast(left_BE.device.type, enabled=False):
+        there, _ = _both_ways(left_BE, right_BE, scale, same_GG, present_B)
+        return (_misses(there) * present_B).sum() / ranks.mean_count(present_B.sum())
+
+
+def sigmoid_loss(
+    left_BE: Tensor, right_BE: Tensor, scale: Tensor, bias: Tensor, same_GG: Tensor, present_B: Tensor
+) -> Tensor:
+    """- 1/B sum over i and j of log sigmoid(z_ij (scale * left_i right_j + bias)): every pair by itself is to be told
+    (z = 1) from what does not belong together (z = -1); the sum over all pairs is divided by the rows, not the pairs.
+
+    What is `same` fits, too. A row alone is still drawn to its partner. (Zhai et al. 2023, SigLIP.)
+    """
+    with torch.autocast(left_BE.device.type, enabled=False):
+        there, _ = _both_ways(left_BE, right_BE, scale, same_GG, present_B)
+        logits_BG = there.logits_BG + widened(bias)
+        losses_BG = -F.logsigmoid(torch.where(there.apart_BG, -logits_BG, logits_BG))
+        present_G = ranks.gathered(present_B.float(), len(same_GG))
+        return (losses_BG * present_G * present_B[:, None]).sum() / ranks.mean_count(present_B.sum())
+
+
+def vc_loss(left_BE: Tensor, right_BE: Tensor, scale: Tensor, same_GG: Tensor, present_B: Tensor) -> Tensor:
+    """The mean over rows of - log [e^s(i, i) / sum over j of (e^s(i, j) + e^s(j, i))], where j are the rows that i does
+    not belong with: both directions share one denominator, and the positive is not in it.
+
+    So it can fall below zero, without end; its values do not compare with those of `contrastive_loss`. A row with
+    nothing to tell it from counts as zero. (A decoupled form, see Yeh et al. 2022.)
+    """
+    with torch.autocast(left_BE.device.type, enabled=False):
+        there, back = _both_ways(left_BE, right_BE, scale, same_GG, present_B)
+        apart = torch.cat([there.apart_BG, back.apart_BG], 1)
+        some_B = apart.any(1)
+        logits = torch.cat([there.logits_BG, back.logits_BG], 1).masked_fill(~apart & some_B[:, None], float("-inf"))
+        losses_B = logits.logsumexp(1) - there.logits_BG.gather(1, there.partner_B[:, None])[:, 0]
+        return (losses_B * (present_B & some_B)).sum() / ranks.mean_count(present_B.sum())
+
+
+class _OneWay(NamedTuple):
+    """Logits [B, G] of this rank's rows of one side with all of the other, which of these count against each other, and
+    where [B] each row's partner stands."""
+
+    logits_BG: Tensor
+    apart_BG: Tensor
+    partner_B: Tensor
+
+
+def _both_ways(
+    left_BE: Tensor, right_BE: Tensor, scale: Tensor, same_GG: Tensor, present_B: Tensor
+) -> tuple[_OneWay, _OneWay]:
     count = len(same_GG)
     own = ranks.share(count)
     present_G = ranks.gathered(present_B.float(), count) > 0
-    own_G = torch.arange(count, device=same_GG.device)
-    counted_GG = torch.eye(count, dtype=torch.bool, device=same_GG.device) | (
-        ~same_GG & present_G[:, None] & present_G[None, :]
-    )
-    with torch.autocast(left_BE.device.type, enabled=False):
-        left_BE, right_BE, scale = widened(left_BE), widened(right_BE), widened(scale)
-        rows_BG = scale * (left_BE @ ranks.gathered(right_BE, count).T)
-        columns_BG = scale * (right_BE @ ranks.gathered(left_BE, count).T) if ranks.size() > 1 else rows_BG.T
-        losses_B = sum(
-            F.cross_entropy(logits_BG.masked_fill(~counted[own], float("-inf")), own_G[own], reduction="none")
-            for logits_BG, counted in ((rows_BG, counted_GG), (columns_BG, counted_GG.T))
-        )
-        return (losses_B * present_B).sum() / (2 * ranks.mean_count(present_B.sum()))
+    partner_B = torch.arange(count, device=same_GG.device)[own]
+    apart_GG = ~same_GG & present_G[:, None] & present_G[None, :]
+    apart_GG = apart_GG & ~torch.eye(count, dtype=torch.bool, device=same_GG.device)
+    left_BE, right_BE, scale = widened(left_BE), widened(right_BE), widened(scale)
+    there_BG = scale * (left_BE @ ranks.gathered(right_BE, count).T)
+    back_BG = scale * (right_BE @ ranks.gathered(left_BE, count).T) if ranks.size() > 1 else there_BG.T
+    return _OneWay(there_BG, apart_GG[own], partner_B), _OneWay(back_BG, apart_GG.T[own], partner_B)
+
+
+def _misses(way: _OneWay) -> Tensor:
+    """The cross-entropy [B] of each row's partner, beside what counts against it."""
+    counted_BG = way.apart_BG.scatter(1, way.partner_B[:, None], True)
+    return F.cross_entropy(way.logits_BG.masked_fill(~counted_BG, float("-inf")), way.partner_B, reduction="none")
+
+
+# Words ---------------------------------------------------------------------------------------------------------------
 
 
 def next_token_loss(logits_BTV: Tensor, ids_BT: Tensor, mask_BT: Tensor, *, smoothing: float) -> Tensor:

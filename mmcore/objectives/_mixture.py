@@ -4,6 +4,7 @@ Objectives that need the same rows at the same steps share their batch, and the 
 for all of them.
 """
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -130,6 +131,8 @@ class Mixture:
                 self.notes.append(f"{name}: skipped, no row has {' and '.join(columns)}")
             else:
                 self._add(stream)
+        if twice := [term for term, count in Counter(self.terms).items() if count > 1]:
+            raise ValueError(f"there are two objectives for {twice[0]}; remove one of them")
         if not self.streams:
             raise ValueError(f"nothing to pretrain on: {'; '.join(self.notes) or 'pretrain.objectives is empty'}")
         if not any(stream.every == 1 for stream in self.streams):

@@ -22,7 +22,7 @@ def rehearse(data: Path, settings: Settings) -> str:
     """One line on the device and the model. ValueError or LookupError for what cannot be built or has no data."""
     device = choose(settings.train)
     for spec in settings.pretrain.objectives:
-        OBJECTIVES.check(spec)
+        OBJECTIVES.build(spec)
     needs = {task: TASKS.build(settings.finetune[task].task).needs for task in settings.tasks}
     lacking = lacking_columns(data, {column for columns in needs.values() for column in columns})
     problems = [_without(task, settings, sorted(lacking & set(columns))) for task, columns in needs.items()]
