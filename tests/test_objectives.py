@@ -14,12 +14,14 @@ REACHES = {
     "one_way": ("encoders.image", "encoders.text", "projections.image", "projections.text", "logit_scale"),
     "siglip": ("encoders.image", "encoders.text", "heads.contrast_image_text.scale", "heads.contrast_image_text.bias"),
     "vc": ("encoders.image", "encoders.text", "projections.image", "projections.text", "logit_scale"),
+    "matching": ("encoders.image", "encoders.text", "heads.matching_image_text.fusion"),
+    "matching_media": ("encoders.image", "encoders.audio", "heads.matching_audio_image.out"),
     "caption": ("encoders.image", "decoder", "kinds.image"),
     "caption_video": ("encoders.image", "encoders.video", "decoder", "kinds.video"),
     "masked_language": ("encoders.text", "words"),
 }  # fmt: skip
 # What draws at random does so by place in the batch.
-ORDERLY = [name for name in EVERY_OBJECTIVE if name != "masked_language"]
+ORDERLY = [name for name, spec in EVERY_OBJECTIVE.items() if spec["name"] not in ("masked_language", "matching")]
 
 
 def part_for(objective):

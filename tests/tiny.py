@@ -57,6 +57,8 @@ EVERY_OBJECTIVE: dict[str, dict[str, Any]] = {
     "one_way": alone(name="contrast", among=["text", "image"], formula="one_way"),
     "siglip": alone(name="contrast", among=["image", "text"], formula="siglip"),
     "vc": alone(name="contrast", among=["image", "text"], formula="vc"),
+    "matching": alone(name="matching", between=["image", "text"], fusion={"name": "cross_attention", "layers": 1}),
+    "matching_media": alone(name="matching", between=["audio", "image"], fusion={"name": "concat"}),
     "caption": alone(name="caption", of="image", smoothing=0.1),
     "caption_video": alone(name="caption", of="video", smoothing=0.1),
     "masked_language": alone(name="masked_language", share=0.3),

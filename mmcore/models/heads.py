@@ -81,6 +81,17 @@ class Classes(nn.Module):
         return widened(self.out(self.norm(self.fuse(encoded).pooled)))
 
 
+@HEADS.add("match")
+class Match(Classes):
+    """The logit [B] of the inputs belonging together, from what `fusion` makes of them."""
+
+    def __init__(self, *, inputs: list[str], fusion: Component, width: int, heads: int, dropout: float) -> None:
+        super().__init__(inputs=inputs, classes=["match"], fusion=fusion, width=width, heads=heads, dropout=dropout)
+
+    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        return super().forward(encoded)[:, 0]
+
+
 @HEADS.add("votes")
 class Votes(nn.Module):
     """Decision level: every modality chooses among the classes by itself, and their probabilities are averaged with

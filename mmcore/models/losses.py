@@ -70,6 +70,31 @@ def vc_loss(left_BE: Tensor, right_BE: Tensor, scale: Tensor, same_GG: Tensor, p
         return (losses_B * (present_B & some_B)).sum() / ranks.mean_count(present_B.sum())
 
 
+@torch.no_grad()
+def hard_negatives(
+    left_BE: Tensor, right_BE: Tensor, scale: Tensor, same_GG: Tensor, present_B: Tensor
+) -> tuple[tuple[Tensor, Tensor], tuple[Tensor, Tensor]]:
+    """For each left row the place [B] of a right row that does not belong to it, and whether [B] there is one; then the
+    same from right to left. The more similar a row, the likelier it is drawn: by the softmax of `scale` * similarity
+    (Li et al. 2021, ALBEF)."""
+    count = len(same_GG)
+    found = []
+    for way in _both_ways(left_BE, right_BE, scale, same_GG, present_B):
+        # Drawn for the whole batch, so that it does not depend on how many ranks share it. The largest of logits plus
+        # Gumbel noise is a draw by their softmax.
+        noise_BG = torch.empty(count, count, device=left_BE.device).exponential_().log()[ranks.share(count)]
+        drawn_B = (way.logits_BG - noise_BG).masked_fill(~way.apart_BG, float("-inf")).argmax(1)
+        found.append((drawn_B, way.apart_BG.any(1)))
+    return found[0], found[1]
+
+
+def matching_loss(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+    """Mean binary cross-entropy of logits against targets of 0 and 1, over those that are `counted`, all of any shape;
+    zero if none is."""
+    losses = F.binary_cross_entropy_with_logits(widened(logits), targets.to(widened(logits).dtype), reduction="none")
+    return (losses * counted).sum() / ranks.mean_count(counted.sum())
+
+
 class _OneWay(NamedTuple):
     """Logits [B, G] of this rank's rows of one side with all of the other, which of these count against each other, and
     where [B] each row's partner stands."""

@@ -58,7 +58,7 @@ class Objective(Base):
         vectors = {name: model.embed(name, *batch.inputs[name]) for name in self.among}
         losses = {}
         for term, (one, other) in zip(self.terms, self.pairs, strict=True):
-            same_BB, present_B = same(batch, one, other), batch.present(one, other)
+            same_BB, present_B = batch.same(one, other), batch.present(one, other)
             if self.formula == SIGLIP:
                 scale, bias = model.heads[term](len(batch))
                 value = sigmoid_loss(vectors[one], vectors[other], scale, bias, same_BB, present_B)
@@ -66,11 +66,3 @@ class Objective(Base):
                 value = FORMULAS[self.formula](vectors[one], vectors[other], model.scale(), same_BB, present_B)
             losses[term] = self.weight * value
         return losses
-
-
-def same(batch: Batch, one: str, other: str) -> Tensor:
-    """Which of the left belong to which of the right [B, B]. A batch says whose text fits whom: with the text on the
-    right, rows and columns change places; media are alike if either's text fits the other."""
-    if one == "text":
-        return batch.same_BB
-    return batch.same_BB.T if other == "text" else batch.same_BB | batch.same_BB.T
