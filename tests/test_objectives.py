@@ -19,6 +19,7 @@ REACHES = {
     "caption": ("encoders.image", "decoder", "kinds.image"),
     "caption_video": ("encoders.image", "encoders.video", "decoder", "kinds.video"),
     "masked_language": ("encoders.text", "words"),
+    "questions": ("encoders.image", "encoders.text", "heads.answers_image.fusion", "heads.answers_image.out"),
 }  # fmt: skip
 # What draws at random does so by place in the batch.
 ORDERLY = [name for name, spec in EVERY_OBJECTIVE.items() if spec["name"] not in ("masked_language", "matching")]
@@ -51,7 +52,11 @@ def learner_of(objective, rows=None):
     rows = rows or corpus()
     alone, made = Mixture([objective], rows), model()
     made.add_heads(alone.heads(rows))
-    return alone, made, alone.streams[0].batches(rows, made.processor, batch_size=6, shuffle=False).at(0)
+    return (
+        alone,
+        made,
+        alone.streams[0].batches(rows, made.processor, made.head_specs, batch_size=6, shuffle=False).at(0),
+    )
 
 
 def loss_of(alone, made, part):

@@ -62,7 +62,11 @@ EVERY_OBJECTIVE: dict[str, dict[str, Any]] = {
     "caption": alone(name="caption", of="image", smoothing=0.1),
     "caption_video": alone(name="caption", of="video", smoothing=0.1),
     "masked_language": alone(name="masked_language", share=0.3),
-}
+    "questions": alone(
+        name="questions", of="image", most=4,
+        head={"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}},
+    ),
+}  # fmt: skip
 
 
 class TinyCorpus:

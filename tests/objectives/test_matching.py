@@ -16,7 +16,7 @@ def prepared(rows=6):
     made, whole = model().double(), corpus(clips=0)
     learner = Mixture([SPEC], whole)
     made.add_heads(learner.heads(whole))
-    return made.double(), learner.streams[0].batches(whole, made.processor, batch_size=rows, shuffle=False).at(0)
+    return made.double(), learner.streams[0].batches(whole, made.processor, {}, batch_size=rows, shuffle=False).at(0)
 
 
 def spied(made, part):
