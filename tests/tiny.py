@@ -39,7 +39,7 @@ CPU = Device(torch.device("cpu"), "fp32", "CPU")
 OBJECTIVES: list[dict[str, Any]] = [
     {"name": "contrast", "among": ["image", "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None},
     {"name": "caption", "of": "image", "smoothing": 0.1, "weight": 1.0, "every": 1, "batch_size": None},
-    {"name": "masked_language", "share": 0.3, "weight": 0.5, "every": 1, "batch_size": None},
+    {"name": "masked_language", "share": 0.3, "given": None, "weight": 0.5, "every": 1, "batch_size": None},
     {"name": "contrast", "among": ["video", "text"], "formula": "clip", "weight": 0.5, "every": 2, "batch_size": 4},
     {"name": "caption", "of": "video", "smoothing": 0.1, "weight": 0.5, "every": 2, "batch_size": 4},
 ]
@@ -61,7 +61,9 @@ EVERY_OBJECTIVE: dict[str, dict[str, Any]] = {
     "matching_media": alone(name="matching", between=["audio", "image"], fusion={"name": "concat"}),
     "caption": alone(name="caption", of="image", smoothing=0.1),
     "caption_video": alone(name="caption", of="video", smoothing=0.1),
-    "masked_language": alone(name="masked_language", share=0.3),
+    "masked_language": alone(name="masked_language", share=0.3, given=None),
+    "masked_language_image": alone(name="masked_language", share=0.3, given="image"),
+    "masked_language_audio": alone(name="masked_language", share=0.3, given="audio"),
     "questions": alone(
         name="questions", of="image", most=4,
         head={"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}},

@@ -14,7 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcore.models.fusion import FUSIONS, Fused, Pooled
+from mmcore.models.fusion import FUSIONS, Exchange, Fused, Pooled
 from mmcore.models.layers import widened
 from mmcore.registry import Table
 from mmcore.settings import Component
@@ -109,6 +109,21 @@ class Votes(nn.Module):
         votes = [widened(self.out[name](vectors_BMD[:, m])) for m, name in enumerate(self.inputs)]
         weights_BM = widened(self.trust).expand(len(present_BM), -1).masked_fill(~present_BM, -1e4).log_softmax(1)
         return torch.logsumexp(torch.stack(votes, 1).log_softmax(-1) + weights_BM[..., None], 1)
+
+
+@HEADS.add("look")
+class Look(nn.Module):
+    """The tokens [B, T, D] of the input `of` after a layer in which they attend to those of the input `at`; a row
+    without any of those keeps what it knows by itself."""
+
+    def __init__(self, *, of: str, at: str, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.of, self.at = of, at
+        self.exchange = Exchange(width, heads, dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        return self.norm(self.exchange(encoded[self.of][0], *encoded[self.at]))  # type: ignore[no-any-return]
 
 
 @HEADS.add("pair_bias")
