@@ -21,10 +21,14 @@ REACHES = {
     "masked_language": ("encoders.text", "words"),
     "masked_language_image": ("encoders.text", "encoders.image", "words", "heads.masked_language_image"),
     "masked_language_audio": ("encoders.text", "encoders.audio", "words", "heads.masked_language_audio"),
+    "masked_image": ("encoders.image", "heads.masked_image.mark", "heads.masked_image.out"),
+    "masked_audio": ("encoders.audio", "heads.masked_audio.mark", "heads.masked_audio.out"),
+    "language": ("decoder.embedding", "decoder.blocks"),
     "questions": ("encoders.image", "encoders.text", "heads.answers_image.fusion", "heads.answers_image.out"),
 }  # fmt: skip
 # What draws at random does so by place in the batch.
-ORDERLY = [name for name, spec in EVERY_OBJECTIVE.items() if spec["name"] not in ("masked_language", "matching")]
+DRAWING = ("masked_audio", "masked_image", "masked_language", "matching")
+ORDERLY = [name for name, spec in EVERY_OBJECTIVE.items() if spec["name"] not in DRAWING]
 
 
 def part_for(objective):

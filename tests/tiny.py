@@ -64,6 +64,9 @@ EVERY_OBJECTIVE: dict[str, dict[str, Any]] = {
     "masked_language": alone(name="masked_language", share=0.3, given=None),
     "masked_language_image": alone(name="masked_language", share=0.3, given="image"),
     "masked_language_audio": alone(name="masked_language", share=0.3, given="audio"),
+    "masked_image": alone(name="masked_image", share=0.5, patch=4),
+    "masked_audio": alone(name="masked_audio", share=0.4),
+    "language": alone(name="language", smoothing=0.1),
     "questions": alone(
         name="questions", of="image", most=4,
         head={"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}},

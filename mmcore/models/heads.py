@@ -17,7 +17,7 @@ from torch import Tensor, nn
 from mmcore.models.fusion import FUSIONS, Exchange, Fused, Pooled
 from mmcore.models.layers import widened
 from mmcore.registry import Table
-from mmcore.settings import Component
+from mmcore.settings import Component, PrepareSettings
 
 HEADS: Table[Any] = Table("head")
 
@@ -124,6 +124,25 @@ class Look(nn.Module):
 
     def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
         return self.norm(self.exchange(encoded[self.of][0], *encoded[self.at]))  # type: ignore[no-any-return]
+
+
+@HEADS.add("restore")
+class Restore(nn.Module):
+    """What stood at the place of each token of the input `of`: [B, T, P], where P are the numbers of a square `span`
+    pixels wide (of `image`), or of `span` steps of log-mel bands (of `audio`). `mark` [P] is what is to stand there
+    instead where something is hidden."""
+
+    def __init__(self, *, of: str, span: int, width: int, prepare: PrepareSettings) -> None:
+        super().__init__()
+        if of not in ("image", "audio"):
+            raise ValueError(f"the head 'restore' restores image or audio, not '{of}'")
+        size = 3 * span**2 if of == "image" else span * prepare.audio_mels
+        self.of = of
+        self.mark = nn.Parameter(torch.zeros(size))
+        self.out = nn.Linear(width, size)
+
+    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        return widened(self.out(encoded[self.of][0]))
 
 
 @HEADS.add("pair_bias")

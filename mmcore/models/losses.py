@@ -125,6 +125,15 @@ def _misses(way: _OneWay) -> Tensor:
     return F.cross_entropy(way.logits_BG.masked_fill(~counted_BG, float("-inf")), way.partner_B, reduction="none")
 
 
+# Restoration ---------------------------------------------------------------------------------------------------------
+
+
+def squared_error(predicted: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
+    """The mean of (predicted - targets)^2 over what is `counted`, all of one shape; zero if nothing is."""
+    errors = (widened(predicted) - widened(targets)) ** 2
+    return (errors * counted).sum() / ranks.mean_count(counted.sum())
+
+
 # Words ---------------------------------------------------------------------------------------------------------------
 
 
