@@ -145,6 +145,20 @@ class Restore(nn.Module):
         return widened(self.out(encoded[self.of][0]))
 
 
+@HEADS.add("align")
+class Align(nn.Module):
+    """Called with vectors [B, E] of the shared space, it returns vectors of `size` numbers: the same where that is E,
+    else what a linear layer makes of them."""
+
+    def __init__(self, *, size: int, embed_dim: int) -> None:
+        super().__init__()
+        self.out = nn.Identity() if size == embed_dim else nn.Linear(embed_dim, size)
+
+    def forward(self, vectors_BE: Tensor) -> Tensor:
+        kind = next((weight.dtype for weight in self.out.parameters()), vectors_BE.dtype)
+        return self.out(vectors_BE.to(kind))  # type: ignore[no-any-return]
+
+
 @HEADS.add("pair_bias")
 class PairBias(nn.Module):
     """Called with the rows of a batch, it returns what the sigmoid loss multiplies cosine similarities with, and what

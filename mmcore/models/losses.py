@@ -95,6 +95,27 @@ def matching_loss(logits: Tensor, targets: Tensor, counted: Tensor) -> Tensor:
     return (losses * counted).sum() / ranks.mean_count(counted.sum())
 
 
+def distillation_loss(
+    student: tuple[Tensor, Tensor, Tensor], teacher: tuple[Tensor, Tensor, Tensor], present_B: Tensor, count: int
+) -> Tensor:
+    """The mean over rows and both directions of KL(teacher, student) = sum over j of p_ij (log p_ij - log q_ij), where
+    p and q are the softmax of `scale` * similarity over the `count` rows of the batch that are present.
+
+    `student`, `teacher`: left [B, E], right [B, E] and the scale. Nothing is left out as belonging together: how alike
+    two rows are is what the teacher says. Zero where the two agree, and for one row. (Yang et al. 2024, CLIP-KD.)
+    """
+    nothing_same = torch.zeros(count, count, dtype=torch.bool, device=present_B.device)
+    with torch.autocast(present_B.device.type, enabled=False):
+        losses_B = present_B.new_zeros((), dtype=torch.float32)
+        for taught, way in zip(
+            _both_ways(*teacher, nothing_same, present_B), _both_ways(*student, nothing_same, present_B), strict=True
+        ):
+            # Finite where a row is absent, so that its share of nothing is nothing.
+            log_p, log_q = (one.logits_BG.masked_fill(~_counted(one), -1e4).log_softmax(1) for one in (taught, way))
+            losses_B = losses_B + (log_p.exp() * (log_p - log_q)).sum(1)
+        return (losses_B * present_B).sum() / (2 * ranks.mean_count(present_B.sum()))
+
+
 class _OneWay(NamedTuple):
     """Logits [B, G] of this rank's rows of one side with all of the other, which of these count against each other, and
     where [B] each row's partner stands."""
@@ -121,8 +142,12 @@ def _both_ways(
 
 def _misses(way: _OneWay) -> Tensor:
     """The cross-entropy [B] of each row's partner, beside what counts against it."""
-    counted_BG = way.apart_BG.scatter(1, way.partner_B[:, None], True)
-    return F.cross_entropy(way.logits_BG.masked_fill(~counted_BG, float("-inf")), way.partner_B, reduction="none")
+    return F.cross_entropy(way.logits_BG.masked_fill(~_counted(way), float("-inf")), way.partner_B, reduction="none")
+
+
+def _counted(way: _OneWay) -> Tensor:
+    """What stands beside each row [B, G]: its partner and what counts against it."""
+    return way.apart_BG.scatter(1, way.partner_B[:, None], True)
 
 
 # Restoration ---------------------------------------------------------------------------------------------------------

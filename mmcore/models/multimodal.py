@@ -45,6 +45,7 @@ class MultimodalModel(nn.Module):
         self.settings, self.processor = settings, processor
         given: dict[str, Any] = {
             "width": settings.width, "heads": settings.heads, "dropout": settings.dropout,
+            "embed_dim": settings.embed_dim,
             "prepare": processor.prepare, "vocabulary": processor.vocabulary, "context": processor.prepare.context,
         }  # fmt: skip
         self.encoders = nn.ModuleDict()

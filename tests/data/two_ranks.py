@@ -12,7 +12,7 @@ from torch import Tensor
 from mmcore.data import ranks
 from mmcore.objectives._mixture import Mixture
 from mmcore.training.fit import fit
-from tests.tiny import AUGMENT, CPU, EVERY_OBJECTIVE, OBJECTIVES, corpus, model, optim
+from tests.tiny import AUGMENT, CPU, EVERY_OBJECTIVE, OBJECTIVES, corpus, model, objective, optim
 
 
 def train(folder: Path) -> None:
@@ -25,7 +25,7 @@ def train(folder: Path) -> None:
         corpus(scenes=12), optim=optim(steps=24, batch_size=7, validate_every=12), augment=AUGMENT, device=CPU, seed=3,
         checkpoints=folder / "checkpoints", logs=folder / "logs", phase="test",
     )  # fmt: skip
-    gradients = {name: gradient(spec) for name, spec in EVERY_OBJECTIVE.items()}
+    gradients = {name: gradient(objective(name)) for name in EVERY_OBJECTIVE}
     if ranks.rank() == 0:
         save_file(made.state_dict(), folder / "weights.safetensors")
         save_file(gradients, folder / "gradients.safetensors")

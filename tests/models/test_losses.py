@@ -7,6 +7,7 @@ from torch.nn.functional import normalize
 from mmcore.models.heads import HEADS
 from mmcore.models.losses import (
     contrastive_loss,
+    distillation_loss,
     next_token_loss,
     one_way_loss,
     sigmoid_loss,
@@ -128,6 +129,36 @@ def test_summing_over_every_partner_as_some_print_it_learns_nothing():
             for one, other in ((eye, eye), (eye, turned), (alike, alike))
         )
         assert aligned < uniform < swapped
+
+
+@pytest.mark.parametrize("seed", range(4))
+def test_distillation_is_the_divergence_written_with_loops(seed):
+    left, right, _, present = vectors(seed)
+    wanted_left, wanted_right, _, _ = vectors(seed + 10, width=5)
+    wanted = torch.tensor(3.0, dtype=torch.float64)
+    rows = [i for i in range(7) if present[i]]
+
+    def softmax(scores):
+        total = sum(map(math.exp, scores))
+        return [math.exp(score) / total for score in scores]
+
+    terms = []
+    for (a, b), (c, d) in (((wanted_left, wanted_right), (left, right)), ((wanted_right, wanted_left), (right, left))):
+        for i in rows:
+            p = softmax([3.0 * float(a[i] @ b[j]) for j in rows])
+            q = softmax([5.0 * float(c[i] @ d[j]) for j in rows])
+            terms.append(sum(x * math.log(x / y) for x, y in zip(p, q, strict=True)))
+    value = distillation_loss((left, right, SCALE), (wanted_left, wanted_right, wanted), present, 7)
+    assert float(value) == pytest.approx(sum(terms) / len(terms), rel=1e-9)
+
+
+def test_a_student_that_agrees_with_its_teacher_has_nothing_to_learn():
+    left, right, _, present = vectors(0)
+    left.requires_grad_()
+    value = distillation_loss((left, right, SCALE), (left.detach(), right, SCALE), present, 7)
+    value.backward()
+    assert float(value.detach()) == pytest.approx(0.0, abs=1e-12)
+    assert left.grad.abs().max() < 1e-12
 
 
 def test_the_head_of_the_sigmoid_loss_begins_where_it_is_said_to():
