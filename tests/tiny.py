@@ -1,6 +1,11 @@
 """A world small enough to train on in a second: plain squares in three colours, and clips in which they move."""
 
+import atexit
+import shutil
+import tempfile
 from collections.abc import Sequence
+from dataclasses import replace
+from functools import cache
 from pathlib import Path
 from typing import Any
 
@@ -37,12 +42,43 @@ MODEL = ModelSettings(
 AUGMENT = AugmentSettings(shift=1, flip=False)
 CPU = Device(torch.device("cpu"), "fp32", "CPU")
 OBJECTIVES: list[dict[str, Any]] = [
-    {"name": "contrast", "among": ["image", "text"], "weight": 1.0, "every": 1, "batch_size": None},
+    {"name": "contrast", "among": ["image", "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None},
     {"name": "caption", "of": "image", "smoothing": 0.1, "weight": 1.0, "every": 1, "batch_size": None},
-    {"name": "masked_language", "share": 0.3, "weight": 0.5, "every": 1, "batch_size": None},
-    {"name": "contrast", "among": ["video", "text"], "weight": 0.5, "every": 2, "batch_size": 4},
+    {"name": "masked_language", "share": 0.3, "given": None, "weight": 0.5, "every": 1, "batch_size": None},
+    {"name": "contrast", "among": ["video", "text"], "formula": "clip", "weight": 0.5, "every": 2, "batch_size": 4},
     {"name": "caption", "of": "video", "smoothing": 0.1, "weight": 0.5, "every": 2, "batch_size": 4},
 ]
+
+
+def alone(**options: Any) -> dict[str, Any]:
+    return {**options, "weight": 1.0, "every": 1, "batch_size": None}
+
+
+# Every objective with every kind of options that it has, by a name to show.
+EVERY_OBJECTIVE: dict[str, dict[str, Any]] = {
+    "contrast": alone(name="contrast", among=["image", "text"], formula="clip"),
+    "contrast_video": alone(name="contrast", among=["video", "text"], formula="clip"),
+    "contrast_three": alone(name="contrast", among=["image", "audio", "text"], formula="clip"),
+    "one_way": alone(name="contrast", among=["text", "image"], formula="one_way"),
+    "siglip": alone(name="contrast", among=["image", "text"], formula="siglip"),
+    "vc": alone(name="contrast", among=["image", "text"], formula="vc"),
+    "matching": alone(name="matching", between=["image", "text"], fusion={"name": "cross_attention", "layers": 1}),
+    "matching_media": alone(name="matching", between=["audio", "image"], fusion={"name": "concat"}),
+    "caption": alone(name="caption", of="image", smoothing=0.1),
+    "caption_video": alone(name="caption", of="video", smoothing=0.1),
+    "masked_language": alone(name="masked_language", share=0.3, given=None),
+    "masked_language_image": alone(name="masked_language", share=0.3, given="image"),
+    "masked_language_audio": alone(name="masked_language", share=0.3, given="audio"),
+    "masked_image": alone(name="masked_image", share=0.5, patch=4),
+    "masked_audio": alone(name="masked_audio", share=0.4),
+    "language": alone(name="language", smoothing=0.1),
+    "distil": alone(name="distil", teacher="wider", among=["image", "text"], similarity=1.0, features=20.0),
+    "distil_alike": alone(name="distil", teacher="alike", among=["audio", "text"], similarity=0.0, features=20.0),
+    "questions": alone(
+        name="questions", of="image", most=4,
+        head={"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}},
+    ),
+}  # fmt: skip
 
 
 class TinyCorpus:
@@ -129,6 +165,22 @@ def corpus(*, scenes: int = 24, clips: int = 12) -> TinyCorpus:
 def processor() -> Processor:
     texts = [c["text"] for row in corpus().rows for c in row["captions"]] + ["well this thing goes"]
     return Processor(train_tokenizer(texts * 2, vocabulary=PREPARE.vocabulary, lowercase=True), PREPARE)
+
+
+def objective(name: str) -> dict[str, Any]:
+    """The objective of `EVERY_OBJECTIVE`, with a teacher where it needs one."""
+    spec = EVERY_OBJECTIVE[name]
+    return {**spec, "teacher": teacher(spec["teacher"])} if "teacher" in spec else spec
+
+
+@cache
+def teacher(name: str) -> str:
+    """The folder of a saved model, `wider` than the tiny one or `alike`; it is gone when the process ends."""
+    folder = tempfile.mkdtemp()
+    atexit.register(shutil.rmtree, folder)
+    settings = replace(MODEL, width=24, embed_dim=12) if name == "wider" else MODEL
+    model(seed=5, settings=settings).save(Path(folder))
+    return folder
 
 
 def model(*, seed: int = 0, settings: ModelSettings = MODEL) -> MultimodalModel:

@@ -78,6 +78,13 @@ class Batch:
         masks = [self.inputs[name][1] for name in names]
         return torch.stack([mask if mask.ndim == 1 else mask.any(1) for mask in masks]).all(0)
 
+    def same(self, one: str, other: str) -> Tensor:
+        """Which rows' input `one` belongs to which rows' input `other` [B, B]: with the text on the right, rows and
+        columns of `same_BB` change places; media are alike if either's text fits the other."""
+        if one == "text":
+            return self.same_BB
+        return self.same_BB.T if other == "text" else self.same_BB | self.same_BB.T
+
 
 class Texts:
     """The tokenised texts of rows, those of all `columns` together."""

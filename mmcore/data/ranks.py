@@ -63,6 +63,15 @@ def gathered(rows: Tensor, count: int) -> Tensor:
     return rows if size() == 1 else _Gather.apply(rows, count)  # type: ignore[no-untyped-call]
 
 
+def largest(number: int) -> int:
+    """The largest `number` of all ranks."""
+    if size() == 1:
+        return number
+    found = torch.tensor(number)
+    dist.all_reduce(found, dist.ReduceOp.MAX)
+    return int(found)
+
+
 def mean_count(count: Tensor) -> Tensor:
     """The mean of `count` over the ranks, at least a share of one."""
     total = count.detach().float()

@@ -1,10 +1,12 @@
 """What stands on the encoders: pooling into the shared space, words from tokens, and the heads of tasks.
 
 A head is made of its options and what the model gives it (see `encoders`, `fusion`). Called with encoded inputs by
-name, it returns its answer [B, ...]. Shapes: B batch, T tokens, D width, E shared space, V vocabulary, C classes, M
-modalities.
+name (unless it says otherwise), it returns its answer [B, ...].
+
+Shapes: B batch, T tokens, D width, E shared space, V vocabulary, C classes, M modalities.
 """
 
+import math
 from collections.abc import Mapping
 from typing import Any
 
@@ -12,10 +14,10 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcore.models.fusion import FUSIONS, Fused, Pooled
+from mmcore.models.fusion import FUSIONS, Exchange, Fused, Pooled
 from mmcore.models.layers import widened
 from mmcore.registry import Table
-from mmcore.settings import Component
+from mmcore.settings import Component, PrepareSettings
 
 HEADS: Table[Any] = Table("head")
 
@@ -80,6 +82,17 @@ class Classes(nn.Module):
         return widened(self.out(self.norm(self.fuse(encoded).pooled)))
 
 
+@HEADS.add("match")
+class Match(Classes):
+    """The logit [B] of the inputs belonging together, from what `fusion` makes of them."""
+
+    def __init__(self, *, inputs: list[str], fusion: Component, width: int, heads: int, dropout: float) -> None:
+        super().__init__(inputs=inputs, classes=["match"], fusion=fusion, width=width, heads=heads, dropout=dropout)
+
+    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        return super().forward(encoded)[:, 0]
+
+
 @HEADS.add("votes")
 class Votes(nn.Module):
     """Decision level: every modality chooses among the classes by itself, and their probabilities are averaged with
@@ -97,3 +110,70 @@ class Votes(nn.Module):
         votes = [widened(self.out[name](vectors_BMD[:, m])) for m, name in enumerate(self.inputs)]
         weights_BM = widened(self.trust).expand(len(present_BM), -1).masked_fill(~present_BM, -1e4).log_softmax(1)
         return torch.logsumexp(torch.stack(votes, 1).log_softmax(-1) + weights_BM[..., None], 1)
+
+
+@HEADS.add("look")
+class Look(nn.Module):
+    """The tokens [B, T, D] of the input `of` after a layer in which they attend to those of the input `at`; a row
+    without any of those keeps what it knows by itself."""
+
+    def __init__(self, *, of: str, at: str, width: int, heads: int, dropout: float) -> None:
+        super().__init__()
+        self.of, self.at = of, at
+        self.exchange = Exchange(width, heads, dropout)
+        self.norm = nn.LayerNorm(width)
+
+    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        return self.norm(self.exchange(encoded[self.of][0], *encoded[self.at]))  # type: ignore[no-any-return]
+
+
+@HEADS.add("restore")
+class Restore(nn.Module):
+    """What stood at the place of each token of the input `of`: [B, T, P], where P are the numbers of a square `span`
+    pixels wide (of `image`), or of `span` steps of log-mel bands (of `audio`). `mark` [P] is what is to stand there
+    instead where something is hidden."""
+
+    def __init__(self, *, of: str, span: int, width: int, prepare: PrepareSettings) -> None:
+        super().__init__()
+        if of not in ("image", "audio"):
+            raise ValueError(f"the head 'restore' restores image or audio, not '{of}'")
+        size = 3 * span**2 if of == "image" else span * prepare.audio_mels
+        self.of = of
+        self.mark = nn.Parameter(torch.zeros(size))
+        self.out = nn.Linear(width, size)
+
+    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
+        return widened(self.out(encoded[self.of][0]))
+
+
+@HEADS.add("align")
+class Align(nn.Module):
+    """Called with vectors [B, E] of the shared space, it returns vectors of `size` numbers: the same where that is E,
+    else what a linear layer makes of them."""
+
+    def __init__(self, *, size: int, embed_dim: int) -> None:
+        super().__init__()
+        self.out = nn.Identity() if size == embed_dim else nn.Linear(embed_dim, size)
+
+    def forward(self, vectors_BE: Tensor) -> Tensor:
+        kind = next((weight.dtype for weight in self.out.parameters()), vectors_BE.dtype)
+        return self.out(vectors_BE.to(kind))  # type: ignore[no-any-return]
+
+
+@HEADS.add("pair_bias")
+class PairBias(nn.Module):
+    """Called with the rows of a batch, it returns what the sigmoid loss multiplies cosine similarities with, and what
+    it adds to them.
+
+    They begin at 10 and ln(1 / (rows - 1)): one in `rows` pairs fits, and at first nothing else is known. The learned
+    part of the bias is what it differs from that, so it means the same in a batch of another size. (Zhai et al. 2023
+    begin at -10 whatever the batch, which is right for 22 thousand rows.)
+    """
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.scale = nn.Parameter(torch.tensor(math.log(10)))
+        self.bias = nn.Parameter(torch.zeros(()))
+
+    def forward(self, rows: int) -> tuple[Tensor, Tensor]:
+        return self.scale.clamp(max=math.log(100)).exp(), self.bias - math.log(max(rows - 1, 1))

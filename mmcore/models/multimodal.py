@@ -46,6 +46,7 @@ class MultimodalModel(nn.Module):
         self.processor = processor
         given: dict[str, Any] = {
             "width": settings.width, "heads": settings.heads, "dropout": settings.dropout,
+            "embed_dim": settings.embed_dim,
             "prepare": processor.prepare, "vocabulary": processor.vocabulary, "context": processor.prepare.context,
         }  # fmt: skip
         self.encoders = nn.ModuleDict()
@@ -119,8 +120,9 @@ class MultimodalModel(nn.Module):
         return torch.cat(tokens, dim=1), torch.cat([mask_BT for _, mask_BT in encoded.values()], dim=1)
 
     def write(self, ids_BT: Tensor, encoded: Mapping[str, Input]) -> Tensor:
-        """Logits [B, T, V] of the token after each of `ids`, given encoded inputs."""
-        return self._decoder()(ids_BT, *self.fuse(encoded))  # type: ignore[no-any-return]
+        """Logits [B, T, V] of the token after each of `ids`, given encoded inputs, if any."""
+        memory = self.fuse(encoded) if encoded else self._nothing(len(ids_BT))
+        return self._decoder()(ids_BT, *memory)  # type: ignore[no-any-return]
 
     def fill(self, tokens_BTD: Tensor) -> Tensor:
         """Logits [B, T, V] of the word at each token of an encoded text (masked language modelling)."""
@@ -220,6 +222,11 @@ class MultimodalModel(nn.Module):
             if tensor.shape != own[name].shape:
                 raise ValueError(f"{source}: weight '{name}' is {list(tensor.shape)}, not {list(own[name].shape)}")
         self.load_state_dict(dict(weights))
+
+    def _nothing(self, rows: int) -> Input:
+        """What a decoder sees where there is nothing to look at: one token that does not count."""
+        tokens_B1D = next(iter(self.kinds.values())).new_zeros(rows, 1, self.settings.width)
+        return tokens_B1D, torch.zeros(rows, 1, dtype=torch.bool, device=self.device)
 
     def _encoder(self, modality: str) -> Any:
         name = _encoded_as(modality)

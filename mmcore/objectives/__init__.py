@@ -30,3 +30,7 @@ class Base:
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
         """The heads that the model needs for it, by name."""
         return {}
+
+    def labels(self, heads: Mapping[str, Component]) -> Mapping[str, int] | None:
+        """Where its view has labels: the number of each, as the model's `heads` number them."""
+        return None

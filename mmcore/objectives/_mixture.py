@@ -4,14 +4,15 @@ Objectives that need the same rows at the same steps share their batch, and the 
 for all of them.
 """
 
-from collections.abc import Sequence
+from collections import Counter
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 import torch
 from torch import Tensor
 
-from mmcore.data.batches import Batch, Batches, Rows
+from mmcore.data.batches import LABEL, Batch, Batches, Rows
 from mmcore.data.views import VIEWS
 from mmcore.models.multimodal import Input, MultimodalModel
 from mmcore.models.processor import Processor
@@ -60,18 +61,25 @@ class Stream:
     def takes(self, objective: Any) -> bool:
         """Whether the batches hold what `objective` needs, when it needs it."""
         first = self.objectives[0]
-        return set(objective.inputs) <= set(self.inputs) and all(
-            getattr(objective, name) == getattr(first, name) for name in ("every", "batch_size", "view")
+        # Only objectives that number the labels alike could share them; there are none.
+        return (
+            LABEL not in self.inputs
+            and set(objective.inputs) <= set(self.inputs)
+            and all(getattr(objective, name) == getattr(first, name) for name in ("every", "batch_size", "view"))
         )
 
     def rows(self, corpus: Rows) -> Rows:
         view = self.objectives[0].view
         return VIEWS[view](corpus) if view else corpus
 
-    def batches(self, corpus: Rows, tokens: Processor, *, batch_size: int, **options: Any) -> Batches:
+    def batches(
+        self, corpus: Rows, tokens: Processor, heads: Mapping[str, Component], *, batch_size: int, **options: Any
+    ) -> Batches:
+        """Batches of what the objectives need; `heads` are those that the model has."""
         columns = [COLUMNS.get(name, name) for name in self.inputs]
-        size = self.objectives[0].batch_size or batch_size
-        return Batches(self.rows(corpus), tokens, columns, batch_size=size, **options)
+        first = self.objectives[0]
+        size = first.batch_size or batch_size
+        return Batches(self.rows(corpus), tokens, columns, label=first.labels(heads), batch_size=size, **options)
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
         once = Remembering(model)
@@ -130,6 +138,8 @@ class Mixture:
                 self.notes.append(f"{name}: skipped, no row has {' and '.join(columns)}")
             else:
                 self._add(stream)
+        if twice := [term for term, count in Counter(self.terms).items() if count > 1]:
+            raise ValueError(f"there are two objectives for {twice[0]}; remove one of them")
         if not self.streams:
             raise ValueError(f"nothing to pretrain on: {'; '.join(self.notes) or 'pretrain.objectives is empty'}")
         if not any(stream.every == 1 for stream in self.streams):
@@ -159,10 +169,11 @@ class Mixture:
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
     ) -> MixedBatches:
         """An endless source of training batches."""
+        heads = self.heads(corpus)
         options: dict[str, Any] = {"batch_size": batch_size, "augment": augment}
         return MixedBatches(
             [
-                (stream, stream.batches(corpus, processor, seed=seed + number, **options))
+                (stream, stream.batches(corpus, processor, heads, seed=seed + number, **options))
                 for number, stream in enumerate(self.streams)
             ]
         )
@@ -180,7 +191,9 @@ class Mixture:
             for stream in self.streams:
                 if not stream.rows(corpus).with_(*(COLUMNS.get(name, name) for name in stream.inputs)):
                     continue
-                batches = stream.batches(corpus, model.processor, batch_size=batch_size, shuffle=False)
+                batches = stream.batches(
+                    corpus, model.processor, model.head_specs, batch_size=batch_size, shuffle=False
+                )
                 for position in range(len(batches)):
                     part = batches.at(position).to(model.device)
                     for term, value in stream.loss(model, part).items():

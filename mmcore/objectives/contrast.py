@@ -6,19 +6,36 @@ from itertools import combinations
 
 from torch import Tensor
 
-from mmcore.data.batches import Batch
-from mmcore.models.losses import contrastive_loss
+from mmcore.data.batches import Batch, Rows
+from mmcore.models.losses import contrastive_loss, one_way_loss, sigmoid_loss, vc_loss
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.objectives import Base
+from mmcore.settings import Component
+
+SIGLIP = "siglip"
+FORMULAS = {"clip": contrastive_loss, "one_way": one_way_loss, "vc": vc_loss}
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Base):
-    """Symmetric InfoNCE between each two of the inputs `among`, on samples that have all of them."""
+    """Contrast between each two of the inputs `among`, on samples that have all of them, by a `formula`:
+
+    - `clip`: symmetric InfoNCE, each row's partner among all others in both directions;
+    - `one_way`: only from the input that is named first to the other one;
+    - `siglip`: every pair by itself, with a scale and a bias of its own for each two inputs;
+    - `vc`: both directions in one denominator, without the positive.
+
+    Their values do not compare with each other; they are written out in `models/losses.py`.
+    """
 
     among: list[str]
+    formula: str
 
     def __post_init__(self) -> None:
+        if self.formula not in (*FORMULAS, SIGLIP):
+            raise ValueError(
+                f"the formula of contrast is '{self.formula}'; choose one of: {', '.join([*FORMULAS, SIGLIP])}"
+            )
         if len(set(self.among)) != len(self.among) or len(self.among) < 2:
             raise ValueError(f"contrast needs two different inputs or more, not {self.among}")
 
@@ -34,20 +51,18 @@ class Objective(Base):
     def terms(self) -> list[str]:
         return [f"contrast_{one}_{other}" for one, other in self.pairs]
 
+    def heads(self, corpus: Rows) -> Mapping[str, Component]:
+        return {term: {"name": "pair_bias"} for term in self.terms} if self.formula == SIGLIP else {}
+
     def loss(self, model: MultimodalModel, batch: Batch) -> Mapping[str, Tensor]:
         vectors = {name: model.embed(name, *batch.inputs[name]) for name in self.among}
         losses = {}
         for term, (one, other) in zip(self.terms, self.pairs, strict=True):
-            same_BB = _same(batch.same_BB, one, other)
-            present_B = batch.present(one, other)
-            value = contrastive_loss(vectors[one], vectors[other], model.scale(), same_BB, present_B)
+            same_BB, present_B = batch.same(one, other), batch.present(one, other)
+            if self.formula == SIGLIP:
+                scale, bias = model.heads[term](len(batch))
+                value = sigmoid_loss(vectors[one], vectors[other], scale, bias, same_BB, present_B)
+            else:
+                value = FORMULAS[self.formula](vectors[one], vectors[other], model.scale(), same_BB, present_B)
             losses[term] = self.weight * value
         return losses
-
-
-def _same(same_BB: Tensor, one: str, other: str) -> Tensor:
-    """Which of the left belong to which of the right. A batch says whose text fits whom: with the text on the right,
-    rows and columns change places; media are alike if either's text fits the other."""
-    if one == "text":
-        return same_BB
-    return same_BB.T if other == "text" else same_BB | same_BB.T

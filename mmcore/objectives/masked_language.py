@@ -7,27 +7,42 @@ import torch
 from torch import Tensor
 
 from mmcore.data import ranks
-from mmcore.data.batches import Batch
+from mmcore.data.batches import Batch, Rows
 from mmcore.data.modalities.text import MASK, SPECIALS
 from mmcore.models.losses import token_loss
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.objectives import Base
+from mmcore.settings import Component
 
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Base):
     """Naming the words of a text of which `share` were hidden (80 % by [MASK], 10 % by another word, 10 % left;
-    Devlin et al. 2019), from the words around them."""
+    Devlin et al. 2019), from the words around them and, where an `image`, `audio` or `video` is `given` (null: none),
+    from that: one layer in which the words attend to it (as in FLAVA; Singh et al. 2022)."""
 
     share: float
+    given: str | None
 
-    inputs = ("text",)
-    terms = ["masked_language"]  # noqa: RUF012 (the same for all)
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ("text",) if self.given is None else (self.given, "text")
+
+    @property
+    def terms(self) -> list[str]:
+        return ["masked_language" if self.given is None else f"masked_language_{self.given}"]
+
+    def heads(self, corpus: Rows) -> Mapping[str, Component]:
+        return {} if self.given is None else {self.terms[0]: {"name": "look", "of": "text", "at": self.given}}
 
     def loss(self, model: MultimodalModel, batch: Batch) -> Mapping[str, Tensor]:
         ids_BT, mask_BT = batch.inputs["text"]
         seen_BT, hidden_BT = hidden(ids_BT, mask_BT, self.share, model.processor.vocabulary, len(batch))
         tokens_BTD, _ = model.encode("text", seen_BT, mask_BT)
+        if self.given is not None:
+            hidden_BT = hidden_BT & batch.present(self.given)[:, None]
+            medium = model.encode(self.given, *batch.inputs[self.given])
+            tokens_BTD = model.answer(self.terms[0], {"text": (tokens_BTD, mask_BT), self.given: medium})
         value = token_loss(model.fill(tokens_BTD[hidden_BT]), ids_BT[hidden_BT])
         return {self.terms[0]: self.weight * value}
 

@@ -1,27 +1,15 @@
-"""What classification and question answering share: learning to choose one of some classes, and choosing it."""
+"""What classification and question answering share: choosing one of some classes, and how well that was done."""
 
 from collections.abc import Sequence
 
 import torch
 import torch.nn.functional as F
-from torch import Tensor
 
-from mmcore.data.batches import LABEL, Batch, Batches, Rows
+from mmcore.data.batches import LABEL, Batches, Rows
 from mmcore.metrics import Score
-from mmcore.models.losses import token_loss
 from mmcore.models.multimodal import MultimodalModel
+from mmcore.objectives._choosing import logits
 from mmcore.tasks import Predictions, table
-
-
-def choosing_loss(model: MultimodalModel, batch: Batch, inputs: Sequence[str], head: str) -> Tensor:
-    """Mean cross-entropy of the batch's labels, of those that are known."""
-    labels_B, known_B = batch.inputs[LABEL]
-    return token_loss(logits(model, batch, inputs, head)[:, None], labels_B.masked_fill(~known_B, -100)[:, None])
-
-
-def logits(model: MultimodalModel, batch: Batch, inputs: Sequence[str], head: str) -> Tensor:
-    """What the head says [B, C] about the batch's inputs."""
-    return model.answer(head, {name: model.encode(name, *batch.inputs[name]) for name in inputs})
 
 
 @torch.inference_mode()

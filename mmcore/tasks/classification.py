@@ -12,9 +12,10 @@ from mmcore.data.views import classes, labelled
 from mmcore.metrics import Score
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
+from mmcore.objectives._choosing import choosing_loss
 from mmcore.settings import AugmentSettings, Component, EvaluateSettings
 from mmcore.tasks import Predictions
-from mmcore.tasks._choosing import accuracy_and_loss, choose_all, choosing_loss, score_choices
+from mmcore.tasks._choosing import accuracy_and_loss, choose_all, score_choices
 
 
 @dataclass(frozen=True)

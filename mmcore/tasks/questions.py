@@ -12,9 +12,10 @@ from mmcore.data.views import classes, questions
 from mmcore.metrics import Score
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
+from mmcore.objectives._choosing import answers_head, choosing_loss
 from mmcore.settings import AugmentSettings, Component, EvaluateSettings
 from mmcore.tasks import Predictions
-from mmcore.tasks._choosing import accuracy_and_loss, choose_all, choosing_loss, score_choices
+from mmcore.tasks._choosing import accuracy_and_loss, choose_all, score_choices
 
 ANSWERS = "answers"
 
@@ -32,6 +33,10 @@ class Task:
     headline = ("accuracy", "max")
 
     @property
+    def _answers(self) -> str:
+        return f"answers_{self.of}"
+
+    @property
     def inputs(self) -> list[str]:
         return ["question", self.of]
 
@@ -40,8 +45,7 @@ class Task:
         return (self.of, "qa")
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
-        known = classes(questions(corpus), self.most)
-        return {ANSWERS: {**self.head, "inputs": self.inputs, "classes": known}}
+        return answers_head(corpus, of=self.of, most=self.most, head=self.head)
 
     def batches(
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
@@ -51,15 +55,15 @@ class Task:
         return self._batches(view, known, processor, batch_size=batch_size, seed=seed, augment=augment)
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
-        return {ANSWERS: choosing_loss(model, batch, self.inputs, ANSWERS)}
+        return {ANSWERS: choosing_loss(model, batch, self.inputs, self._answers)}
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
-        return accuracy_and_loss(model, self._in_order(model, corpus, batch_size), self.inputs, ANSWERS)
+        return accuracy_and_loss(model, self._in_order(model, corpus, batch_size), self.inputs, self._answers)
 
     def predict(self, model: MultimodalModel, corpus: Rows, *, batch_size: int, device: torch.device) -> Predictions:
         """An answer to every question about a row that has the medium."""
         batches = self._in_order(model.to(device).eval(), corpus, batch_size)
-        return choose_all(model, batches, self.inputs, ANSWERS, batches.corpus)
+        return choose_all(model, batches, self.inputs, self._answers, batches.corpus)
 
     def score(
         self, predictions: Predictions, train: Rows, *, settings: EvaluateSettings, seed: int
@@ -67,7 +71,7 @@ class Task:
         return score_choices(predictions, questions(train))
 
     def _in_order(self, model: MultimodalModel, corpus: Rows, batch_size: int) -> Batches:
-        known = model.head_specs[ANSWERS]["classes"]
+        known = model.head_specs[self._answers]["classes"]
         return self._batches(questions(corpus), known, model.processor, batch_size=batch_size, shuffle=False)
 
     def _batches(self, view: Rows, known: list[str], processor: Processor, **options: Any) -> Batches:

@@ -32,6 +32,7 @@ from mmcore.metrics.ranking import (
 )
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
+from mmcore.objectives import OBJECTIVES
 from mmcore.objectives._mixture import COLUMNS, MixedBatch, MixedBatches, Mixture
 from mmcore.settings import AugmentSettings, Component, EvaluateSettings
 from mmcore.tasks import Predictions, table
@@ -43,14 +44,16 @@ PLACES = (1, 5, 10)
 @dataclass(frozen=True)
 class Task:
     """Retrieval between modalities, each two of those that one of `contrasts` names: objectives `contrast` without
-    their name (`among`, `weight`, `every`, `batch_size`), on which the model is trained. A contrast for which a split
-    has no rows is left out, but for the first."""
+    their name (`among`, `formula`, `weight`, `every`, `batch_size`), on which the model is trained. A contrast for
+    which a split has no rows is left out, but for the first."""
 
     contrasts: list[Component]
 
     headline = ("mean_reciprocal_rank", "max")
 
     def __post_init__(self) -> None:
+        for contrast in self.contrasts:
+            OBJECTIVES.build({"name": "contrast", **contrast})
         pairs = [frozenset(pair) for among in self._groups for pair in combinations(among, 2)]
         if not pairs or len(set(pairs)) != len(pairs):
             raise ValueError("each two modalities must stand in one of the contrasts of retrieval, and in one only")
@@ -64,13 +67,12 @@ class Task:
         return [f"contrast_{one}_{other}" for among in self._groups for one, other in combinations(among, 2)]
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
-        return {}
+        return self._mixture(corpus).heads(corpus)
 
     def batches(
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
     ) -> MixedBatches:
-        mixture = Mixture([{"name": "contrast", **contrast} for contrast in self.contrasts], corpus)
-        return mixture.batches(corpus, processor, batch_size=batch_size, seed=seed, augment=augment)
+        return self._mixture(corpus).batches(corpus, processor, batch_size=batch_size, seed=seed, augment=augment)
 
     def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:
         return {name: value for stream, part in batch.parts for name, value in stream.loss(model, part).items()}
@@ -141,6 +143,9 @@ class Task:
     @property
     def _groups(self) -> list[list[str]]:
         return [list(contrast["among"]) for contrast in self.contrasts]
+
+    def _mixture(self, corpus: Rows) -> Mixture:
+        return Mixture([{"name": "contrast", **contrast} for contrast in self.contrasts], corpus)
 
     def _embed(self, model: MultimodalModel, corpus: Rows, batch_size: int) -> list[dict[str, "_Side"]]:
         """For each contrast that `corpus` has rows for, its modalities, embedded."""

@@ -24,7 +24,7 @@ def rehearse(data: Path, settings: Settings) -> str:
     check_engine(settings.data.engine)
     device = choose(settings.train)
     for spec in settings.pretrain.objectives:
-        OBJECTIVES.check(spec)
+        OBJECTIVES.build(spec)
     needs = {task: TASKS.build(settings.finetune[task].task).needs for task in settings.tasks}
     lacking = store.lacking_columns(data, {column for columns in needs.values() for column in columns})
     problems = [_without(task, settings, sorted(lacking & set(columns))) for task, columns in needs.items()]

@@ -9,6 +9,7 @@ from safetensors.torch import load_file
 
 from mmcore.data import ranks
 from tests.data.two_ranks import train
+from tests.tiny import EVERY_OBJECTIVE
 
 
 @pytest.fixture(scope="module")
@@ -29,14 +30,28 @@ def curve(folder):
         ]
 
 
-def test_two_ranks_learn_what_one_does(tmp_path, apart):
-    train(tmp_path)
-    alone, spread = (torch.tensor(curve(folder), dtype=torch.float64) for folder in (tmp_path, apart))
+@pytest.fixture(scope="module")
+def together(tmp_path_factory):
+    """And by one."""
+    folder = tmp_path_factory.mktemp("one")
+    train(folder)
+    return folder
+
+
+def test_two_ranks_learn_what_one_does(together, apart):
+    alone, spread = (torch.tensor(curve(folder), dtype=torch.float64) for folder in (together, apart))
     assert len(alone) == 3 + 2
     torch.testing.assert_close(spread, alone, rtol=1e-6, atol=1e-9)
-    mine, theirs = (load_file(folder / "weights.safetensors") for folder in (tmp_path, apart))
+    mine, theirs = (load_file(folder / "weights.safetensors") for folder in (together, apart))
     for name, weight in mine.items():
         torch.testing.assert_close(theirs[name], weight, rtol=1e-6, atol=1e-8, msg=name)
+
+
+@pytest.mark.parametrize("name", EVERY_OBJECTIVE)
+def test_over_two_ranks_the_gradient_of_an_objective_is_that_of_the_whole_batch(name, together, apart):
+    mine, theirs = (load_file(folder / "gradients.safetensors")[name] for folder in (together, apart))
+    assert mine.abs().sum() > 0
+    torch.testing.assert_close(theirs, mine, rtol=1e-9, atol=1e-12)
 
 
 def test_alone_nothing_is_exchanged():

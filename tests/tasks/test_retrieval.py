@@ -18,7 +18,7 @@ EVALUATE = EvaluateSettings(
 
 
 def between(*among: str) -> dict[str, object]:
-    return {"among": list(among), "weight": 1.0, "every": 1, "batch_size": None}
+    return {"among": list(among), "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None}
 
 
 IMAGES, VIDEOS = Task([between("image", "text")]), Task([between("video", "text")])
@@ -100,6 +100,17 @@ def test_a_contrast_without_rows_is_left_out():
     batch = learner.batches(rows, model().processor, batch_size=4, seed=0, augment=NO_AUGMENTATION).at(0)
     assert list(learner.loss(model(), batch)) == ["contrast_image_text"]
     assert "video_to_text_recall@10" not in learner.validate(model(), rows, batch_size=4)
+
+
+def test_a_contrast_brings_the_heads_of_its_formula():
+    learner, made, rows = Task([{**between("image", "text"), "formula": "siglip"}]), model(), corpus(scenes=6, clips=0)
+    made.add_heads(learner.heads(rows))
+    batch = learner.batches(rows, made.processor, batch_size=4, seed=0, augment=NO_AUGMENTATION).at(0)
+    learner.loss(made, batch)["contrast_image_text"].backward()
+    assert made.heads["contrast_image_text"].bias.grad != 0
+    assert IMAGES.heads(rows) == {}
+    with pytest.raises(ValueError, match="'cosine'; choose one of"):
+        Task([{**between("image", "text"), "formula": "cosine"}])
 
 
 def test_two_modalities_stand_in_one_contrast_only():

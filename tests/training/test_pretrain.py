@@ -16,7 +16,7 @@ SHIFT = AugmentSettings(shift=1, flip=False)
 TASKS = {
     "retrieval": {
         "name": "retrieval",
-        "contrasts": [{"among": ["image", "text"], "weight": 1.0, "every": 1, "batch_size": None}],
+        "contrasts": [{"among": ["image", "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None}],
     },
     "captioning": {"name": "captioning", "of": "image", "choice": "consensus", "smoothing": 0.0, "beams": 1},
     "summarisation": {"name": "summarisation", "wordings": ["summary"], "choice": "any", "smoothing": 0.0, "beams": 1},
