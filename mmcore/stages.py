@@ -138,9 +138,9 @@ def _objective_modules(settings: Settings) -> list[str]:
 
 
 def _task_modules(settings: Settings, section: str) -> list[str]:
-    """Retrieval is trained by an objective that is found by name."""
+    """Of tasks that are trained by an objective, which is found by name, with that."""
     name = settings.finetune[section].task["name"]
-    own = [f"mmcore.tasks.{name}", *(["mmcore.objectives.contrast"] if name == "retrieval" else [])]
+    own = [f"mmcore.tasks.{name}", *(["mmcore.objectives.contrast"] if name in ("retrieval", "zero_shot") else [])]
     return [module for module in own if fingerprint.exists(module)]
 
 

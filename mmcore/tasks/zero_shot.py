@@ -54,7 +54,10 @@ class Task:
     def batches(
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
     ) -> MixedBatches:
-        spec = {"name": "contrast", "among": [self.of, "text"], "weight": 1.0, "every": 1, "batch_size": None}
+        spec = {
+            "name": "contrast", "among": [self.of, "text"], "formula": "clip", "weight": 1.0, "every": 1,
+            "batch_size": None,
+        }  # fmt: skip
         return Mixture([spec], corpus).batches(corpus, processor, batch_size=batch_size, seed=seed, augment=augment)
 
     def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:

@@ -25,8 +25,8 @@ def test_all_splits_are_written_and_counted(tmp_path: Path) -> None:
 
 
 def test_a_split_alone_is_written_and_an_empty_one_refused(tmp_path: Path) -> None:
-    words = Namespace(destination=str(tmp_path / "out"), format="imagefolder", split=["test"])
+    words = Namespace(destination=str(tmp_path / "out"), format="webdataset", split=["test"])
     assert run(workspace(tmp_path), words).startswith("exported 1 test rows")
-    empty = Namespace(destination=str(tmp_path / "other"), format="imagefolder", split=["validation"])
+    empty = Namespace(destination=str(tmp_path / "other"), format="webdataset", split=["validation"])
     with pytest.raises(ValueError, match="holds no rows of validation"):
         run(Workspace(tmp_path), empty)
