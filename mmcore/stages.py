@@ -25,7 +25,17 @@ from mmcore import fingerprint, params
 from mmcore.models.card import card
 from mmcore.settings import Settings
 from mmcore.training.launch import OWNER, launch, spread
-from mmcore.workspace import Workspace, hash_file, read_json, read_yaml, run_lock, write_bytes, write_folder, write_json
+from mmcore.workspace import (
+    Workspace,
+    hash_file,
+    hash_folder,
+    read_json,
+    read_yaml,
+    run_lock,
+    write_bytes,
+    write_folder,
+    write_json,
+)
 
 SHELLS = ("sh", "dash", "bash", "zsh")
 # A stage whose run was killed a moment ago may still be writing its last checkpoint.
@@ -340,9 +350,11 @@ def _lineage(workspace: Workspace, name: str, item: str) -> dict[str, Any]:
             inputs[path] = str(read_json(place)["sha256"])
         elif path == "data":
             inputs[path] = hash_file(place / "manifest.json")
-        else:
-            for record in sorted(place.rglob("lineage.json")):
+        elif records := sorted(place.rglob("lineage.json")):
+            for record in records:
                 inputs[record.parent.relative_to(workspace.root).as_posix()] = hash_file(record)
+        else:
+            inputs[path] = hash_folder(place)
     values = read_yaml(workspace.params)
     used: dict[str, Any] = {}
     for key in (key.replace("${item}", item) for key in declared.get("params", [])):

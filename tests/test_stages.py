@@ -1,6 +1,7 @@
 """What surrounds every stage; the chain itself is tried in test_end_to_end.py."""
 
 import dataclasses
+import shutil
 import sys
 from pathlib import Path
 
@@ -9,7 +10,7 @@ import pytest
 from mmcore import params, stages
 from mmcore.data import store
 from mmcore.settings import Settings
-from mmcore.workspace import Workspace
+from mmcore.workspace import Workspace, write_json
 from tests.conftest import ROOT
 
 PLUGIN = """
@@ -42,3 +43,16 @@ def test_what_a_plugin_in_the_projects_folder_adds_can_be_built_before_a_run(wor
 def test_a_plugin_that_is_not_there_is_named_with_its_place(workspace: Workspace) -> None:
     with pytest.raises(LookupError, match=f"the plugin 'no_parts.mine' cannot be found; put it into {workspace.root}"):
         stages.rehearse(workspace, settings("no_parts.mine"))
+
+
+def test_a_changed_decision_is_another_lineage(workspace: Workspace) -> None:
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, workspace.root)
+    shutil.copytree(ROOT / "validation", workspace.root / "validation")
+    write_json(workspace.code("validate"), {"sha256": "0"})
+    before = stages._lineage(workspace, "validate", "")
+    with open(workspace.root / "validation" / "decisions.jsonl", "a", encoding="utf-8") as file:
+        file.write("{}\n")
+    after = stages._lineage(workspace, "validate", "")
+    assert before["inputs"].keys() == after["inputs"].keys() >= {"validation", "data"}
+    assert before != after

@@ -82,14 +82,23 @@ def _label_names(data: Path, splits: Sequence[str]) -> list[str]:
 def fields_of(row: store.Row) -> dict[str, Any]:
     """What a row says without its media, and its `meta` beside it.
 
-    A field of `meta` that an importer would take for something else is called `meta_<name>`.
+    A field of `meta` that an importer would take for something else is called `meta_<name>`; what is no JSON object
+    is the field `meta_text`.
     """
     said = {name: row[name] for name in FIELDS if row[name] or name == "captions"}
     if said.get("group") == row["id"]:
         del said["group"]
-    for name, value in json.loads(row["meta"] or "{}").items():
+    for name, value in _meta(row["meta"] or "{}").items():
         said[f"meta_{name}" if name in _TAKEN else name] = value
     return said
+
+
+def _meta(text: str) -> dict[str, Any]:
+    try:
+        content = json.loads(text)
+    except (ValueError, RecursionError):  # the second of lists in lists in lists
+        content = None
+    return content if isinstance(content, dict) else {"meta_text": text}
 
 
 def name_of(id: str) -> str:

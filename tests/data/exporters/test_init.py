@@ -86,3 +86,8 @@ def test_fields_of_meta_never_take_the_place_of_others() -> None:
         "id": "x", "captions": [], "transcript": "t",
         "meta_file_name": "a.jpg", "meta_caption": "not this", "camera": 3,
     }  # fmt: skip
+
+
+@pytest.mark.parametrize("meta", ["not json", "[1, 2]", "[" * 100_000])
+def test_meta_that_is_no_object_is_exported_as_it_is(meta: str) -> None:
+    assert fields_of(store.row(id="a", meta=meta))["meta_text"] == meta
