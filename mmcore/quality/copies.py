@@ -115,14 +115,22 @@ def same_recordings(recordings_FT: NDArray[np.float32], pairs: Pairs) -> _Bools:
     return same
 
 
-def same_texts(one: Sequence[str], other: Sequence[str]) -> bool:
-    """Whether two samples' texts are copies: equal in normal form, or nine tenths of their runs of four characters are
-    in both (Jaccard)."""
-    first, second = (fingerprints.normal_form(texts) for texts in (one, other))
-    if first == second:
-        return True
-    ones, others = (set(fingerprints.shingles([normal])[0].tolist()) for normal in (first, second))
-    return len(ones & others) >= SIMILARITY * len(ones | others)
+def same_texts(texts: Sequence[Sequence[str]], pairs: Pairs) -> _Bools:
+    """[P]: which pairs of samples say the same: their texts are equal in normal form, or nine tenths of their runs of
+    four characters are in both (Jaccard)."""
+    normals = [fingerprints.normal_form(own) for own in texts]
+    same = np.zeros(len(pairs), bool)
+    for start in range(0, len(pairs), _LOOKED_AT_ONCE):
+        part = pairs[start : start + _LOOKED_AT_ONCE]
+        chosen, places = np.unique(part, return_inverse=True)
+        values, starts = fingerprints.shingles([normals[place] for place in chosen])
+        runs = [frozenset(own.tolist()) for own in np.split(values, starts[1:])]
+        flat: list[int] = places.ravel().tolist()
+        for number, (one, other) in enumerate(zip(flat[0::2], flat[1::2], strict=True)):
+            shared = len(runs[one] & runs[other])
+            equal = normals[chosen[one]] == normals[chosen[other]]
+            same[start + number] = equal or shared >= SIMILARITY * (len(runs[one]) + len(runs[other]) - shared)
+    return same
 
 
 # A first look -------------------------------------------------------------------------------------------------------
