@@ -108,7 +108,7 @@ class _Arrays:
     def read(self, row: int) -> NDArray[Any]:
         part = int(self._parts[row])
         if part not in self._mapped:
-            if len(self._mapped) >= media_index.MAPPED_AT_ONCE:
+            if len(self._mapped) >= media_index.mapped_at_once():
                 del self._mapped[next(iter(self._mapped))]
             self._mapped[part] = np.load(self._files[part], mmap_mode="r")
         place = self._index[row]

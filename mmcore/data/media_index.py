@@ -5,9 +5,11 @@ an offset and a length, and a read is a slice of the mapped file.
 """
 
 import mmap
+import resource
 import struct
 from array import array
 from collections.abc import Sequence
+from functools import cache as once
 from pathlib import Path
 from typing import Any
 
@@ -19,11 +21,25 @@ from numpy.typing import NDArray
 from mmcore.data.store import MEDIA, check_shard
 
 ABSENT = -1
-# Files of one modality of one split that are mapped at once. Each holds an open file, a process may have 1,024 of them
-# on many machines, and training reads three modalities of two splits.
-MAPPED_AT_ONCE = 128
+# More files than this no process needs open.
+_MOST_OPEN = 65536
 
 Places = NDArray[np.int64]
+
+
+@once
+def mapped_at_once() -> int:
+    """How many files of one modality of one split may be mapped at once: an eighth of those that the process may have
+    open, since training reads three modalities of two splits, and each mapped file counts as an open one.
+
+    The limit is first raised as far as the system lets it: the 1,024 of many machines are soon too few, and mapping a
+    file anew for every read takes longer than the read.
+    """
+    limit, highest = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = _MOST_OPEN if highest == resource.RLIM_INFINITY else min(highest, _MOST_OPEN)
+    if resource.RLIM_INFINITY != limit < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, highest))
+    return max(wanted // 8, 16)
 
 
 def index_shard(shard: Path) -> dict[str, Places]:
@@ -113,7 +129,7 @@ class MediaReader:
         return self[row]
 
     def _map(self, shard: int) -> None:
-        if len(self._open) >= MAPPED_AT_ONCE:
+        if len(self._open) >= mapped_at_once():
             self._mapped[self._open.pop(0)] = None
         check_shard(self._paths[shard])
         with open(self._paths[shard], "rb") as file:

@@ -126,7 +126,7 @@ def test_media_in_shards_need_the_very_shards(world: Path, streamed: Path, tmp_p
 
 
 def test_only_so_many_files_are_mapped_at_once(prepared: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_index, "MAPPED_AT_ONCE", 2)
+    monkeypatch.setattr(media_index, "mapped_at_once", lambda: 2)
     rows = [store.row(id=str(n), image=picture(n), summary="x") for n in range(12)]
     store.write_shards(tmp_path / "data", "train", rows, rows_per_shard=2)
     store.write_manifest(tmp_path / "data")

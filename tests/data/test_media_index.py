@@ -1,3 +1,5 @@
+import subprocess
+import sys
 from pathlib import Path
 
 import numpy as np
@@ -54,7 +56,7 @@ def test_a_reader_joins_the_rows_of_many_shards(tmp_path: Path) -> None:
 
 
 def test_only_so_many_files_are_mapped_at_once(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.setattr(media_index, "MAPPED_AT_ONCE", 2)
+    monkeypatch.setattr(media_index, "mapped_at_once", lambda: 2)
     root = store_of(tmp_path, rows=500, longest=100)
     paths = [root / shard.path for shard in store.shards(root)]
     reader = MediaReader(paths, [index_shard(path)["image"] for path in paths])
@@ -81,3 +83,13 @@ def test_an_altered_shard_is_refused_before_it_is_read(tmp_path: Path) -> None:
     path.write_bytes(content)
     with pytest.raises(ValueError, match=r"train/part-00000.parquet is not what manifest.json says"):
         MediaReader([path], [places])[0]
+
+
+def test_as_many_files_are_mapped_as_the_system_lets_the_process_open():
+    code = (
+        "import resource; from mmcore.data.media_index import mapped_at_once\n"
+        "resource.setrlimit(resource.RLIMIT_NOFILE, (64, 4096))\n"
+        "print(mapped_at_once(), *resource.getrlimit(resource.RLIMIT_NOFILE))"
+    )
+    done = subprocess.run([sys.executable, "-c", code], check=True, capture_output=True, text=True)
+    assert done.stdout.split() == ["512", "4096", "4096"]
