@@ -121,7 +121,7 @@ def _proven(
     _, first, file_of = np.unique(codes[usable], return_index=True, return_inverse=True)
     first_rows = usable[first]
     pairs = _suspected(kind, fingerprints.take(pa.array(first_rows)))
-    members = _members(usable, file_of)
+    members = _Members(usable, file_of)
     alone = np.bincount(file_of, minlength=len(first)) == 1
     ranks, group = _ranks(profile), _codes(profile["group"])
     one, other = first_rows[pairs].T
@@ -180,11 +180,17 @@ def _suspected(kind: str, fingerprints: pa.Array) -> Pairs:
     return close_hashes(fingerprints.to_numpy())
 
 
-def _members(rows: _Codes, file_of: _Codes) -> list[list[int]]:
+class _Members:
     """The rows of each file, in order."""
-    order = np.argsort(file_of, kind="stable")
-    ends = np.cumsum(np.bincount(file_of)) if len(file_of) else np.zeros(0, np.int64)
-    return [part.tolist() for part in np.split(rows[order], ends[:-1])]
+
+    def __init__(self, rows: _Codes, file_of: _Codes) -> None:
+        self._rows = rows[np.argsort(file_of, kind="stable")]
+        self._ends = np.cumsum(np.bincount(file_of))
+
+    def __getitem__(self, file: int) -> list[int]:
+        start = self._ends[file - 1] if file else 0
+        found: list[int] = self._rows[start : self._ends[file]].tolist()
+        return found
 
 
 def _first_of_each_split(rows: Sequence[int], ranks: _Codes) -> list[int]:

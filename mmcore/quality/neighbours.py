@@ -1,6 +1,7 @@
 """Which of many fingerprints are so close that their samples should be compared: pairs, found without comparing all."""
 
 from collections.abc import Callable, Iterable
+from concurrent.futures import ThreadPoolExecutor
 from itertools import combinations
 from typing import Any
 
@@ -69,11 +70,12 @@ def _pairs(
     of the same key each is compared with."""
     count = len(order)
     found = np.zeros(0, np.int64)
-    for key in keys:
+
+    def sharing(key: NDArray[Any]) -> NDArray[np.int64]:
         places = np.argsort(key, kind="stable")
         ranked, compared = key[places], values[places]
         starts = np.arange(count, dtype=np.int32)
-        fresh = [found]
+        fresh = [np.zeros(0, np.int64)]
         for distance in range(1, window + 1):
             starts = starts[: np.searchsorted(starts, count - distance)]
             starts = starts[ranked[starts] == ranked[starts + distance]]
@@ -82,8 +84,13 @@ def _pairs(
             near = starts[agree(compared[starts], compared[starts + distance])]
             ones, others = order[places[near]], order[places[near + distance]]
             fresh.append(np.minimum(ones, others) * count + np.maximum(ones, others))
-        found = np.sort(np.concatenate(fresh))
-        found = found[np.diff(found, prepend=-1) > 0]
-        if len(found) > min(_MOST_PAIRS_PER_ROW * count, _MOST_PAIRS):
-            break
+        return np.concatenate(fresh)
+
+    # Sorting and comparing arrays holds no lock of Python's: two keys at a time, taken over in their order.
+    with ThreadPoolExecutor(2) as threads:
+        for fresh in threads.map(sharing, keys):
+            found = np.sort(np.concatenate([found, fresh]))
+            found = found[np.diff(found, prepend=-1) > 0]
+            if len(found) > min(_MOST_PAIRS_PER_ROW * count, _MOST_PAIRS):
+                break
     return np.stack([found // max(count, 1), found % max(count, 1)], axis=1)
