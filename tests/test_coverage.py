@@ -45,7 +45,7 @@ def covered() -> list[Row]:
 
 
 @cache
-def tests_in(file: str) -> frozenset[str]:
+def names_in(file: str) -> frozenset[str]:
     """The names of the test functions of a file, those of classes after `Class::`; none if there is no such file."""
     path = ROOT / file
     if not path.is_file():
@@ -61,7 +61,7 @@ def tests_in(file: str) -> frozenset[str]:
 def exists(test: str) -> bool:
     """Whether there is a test of this id; of `file::test[case]` the function counts."""
     file, _, name = test.partition("::")
-    return name.partition("[")[0] in tests_in(file)
+    return name.partition("[")[0] in names_in(file)
 
 
 def test_every_table_of_the_page_is_read():
