@@ -17,10 +17,10 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmcore.data.corpus import Corpus
-from mmcore.data.store import SPLITS
+from mmcore.data.store import SPLITS, read_table
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.quality.consistency import Pairs, embed_pairs, load_model, misfits
+from mmcore.quality.consistency import Pairs, misfits
+from mmcore.quality.embed_shards import embed_pairs
 from mmcore.workspace import Workspace, read_json
 
 FAULTS = Path(__file__).parents[1] / "tests" / "data" / "planted_faults.json"
@@ -33,11 +33,16 @@ def auroc(wrong: NDArray[np.bool_], scores: NDArray[np.float64]) -> float:
     return float((below + upto).mean() / 2 / len(right))
 
 
-def digitworld(workspace: Workspace, model: MultimodalModel) -> None:
+def embedded(workspace: Workspace, split: str) -> Pairs:
+    accepted = read_table(workspace.validated / "accepted.parquet", ["id", "split", "shard", "row"])
+    return embed_pairs(workspace.data, accepted, workspace.tasks / "retrieval", split, "image")
+
+
+def digitworld(workspace: Workspace) -> None:
     faults = read_json(FAULTS)
     everything: list[tuple[NDArray[np.bool_], NDArray[np.float64]]] = []
     for split in SPLITS:
-        pairs = embed_pairs(Corpus(workspace.prepared, split), model, "image")
+        pairs = embedded(workspace, split)
         scores = misfits(pairs)
         rows = np.bincount(pairs.owner, scores) / np.bincount(pairs.owner)
         wrong = np.array([faults.get(name) == "swapped_attribute" for name in pairs.ids])
@@ -48,7 +53,7 @@ def digitworld(workspace: Workspace, model: MultimodalModel) -> None:
 
 
 def flickr8k(workspace: Workspace, model: MultimodalModel, data: Path) -> None:
-    pairs = embed_pairs(Corpus(workspace.prepared, "test"), model, "image")
+    pairs = embedded(workspace, "test")
     place = {Path(name).name: number for number, name in enumerate(pairs.ids)}
     lines = (data / "image_text_matching" / "test.jsonl").read_text(encoding="utf-8").splitlines()
     judged = [row for row in map(json.loads, lines) if row["label"] == 1 or row["negative_from"] == "test"]
@@ -90,11 +95,10 @@ def main() -> None:
     if not (workspace.tasks / "retrieval").is_dir():
         print(f"{workspace.tasks} holds no retrieval model to measure; mmcore run trains one")
         return
-    model = load_model(workspace.tasks / "retrieval", torch.device("cpu"))
     if arguments.photos:
-        flickr8k(workspace, model, arguments.photos[1])
+        flickr8k(workspace, MultimodalModel.load(workspace.tasks / "retrieval"), arguments.photos[1])
     else:
-        digitworld(workspace, model)
+        digitworld(workspace)
 
 
 if __name__ == "__main__":

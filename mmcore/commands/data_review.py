@@ -2,10 +2,10 @@
 
 import argparse
 
-from mmcore.data.corpus import Corpus
 from mmcore.data.store import SPLITS, read_table
 from mmcore.quality.components import TASK
-from mmcore.quality.consistency import embed_pairs, load_model, misfits
+from mmcore.quality.consistency import check_model, misfits
+from mmcore.quality.embed_shards import embed_pairs
 from mmcore.quality.review import PAGE, TABLE, review_table, write_review
 from mmcore.stages import load_settings
 from mmcore.training.device import choose
@@ -17,14 +17,17 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     settings = load_settings(workspace)
     if TASK not in settings.finetune:
         raise LookupError(f"params.yaml has no task '{TASK}', whose model compares captions with pictures")
-    model = load_model(workspace.tasks / TASK, choose(settings.train).torch)
+    model = check_model(workspace.tasks / TASK)
     medium = settings.finetune[TASK].medium
+    accepted = read_table(workspace.validated / "accepted.parquet", ["id", "split", "shard", "row"])
     scored = {}
     for split in [name for name in SPLITS if name in (arguments.split or SPLITS)]:
-        pairs = embed_pairs(Corpus(workspace.prepared, split), model, medium)
+        pairs = embed_pairs(
+            workspace.data, accepted, model, split, medium, plugins=settings.plugins,
+            device=str(choose(settings.train).torch), cache=workspace.state / "cache", engine=settings.data.engine,
+        )  # fmt: skip
         scored[split] = (pairs, misfits(pairs))
     table = review_table(scored)
-    accepted = read_table(workspace.validated / "accepted.parquet", ["id", "split", "shard", "row"])
     output = workspace.artifacts / "review"
     with write_folder(output) as folder:
         write_review(

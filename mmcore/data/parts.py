@@ -47,14 +47,19 @@ def part_options(rows: Sequence[int], settings: PrepareSettings, *, decoded: boo
     What concerns the tokenizer alone is left out of the settings: a part that they do not change need not be made
     again.
     """
+    shaping = replace(settings, vocabulary=0, lowercase=False, context=0, transcript_context=0)
+    return PartOptions(runs_of(rows), shaping if decoded else None)
+
+
+def runs_of(rows: Sequence[int]) -> tuple[tuple[int, int], ...]:
+    """Ascending rows as the first and last + 1 of each run."""
     runs: list[tuple[int, int]] = []
     for row in rows:
         if runs and runs[-1][1] == row:
             runs[-1] = (runs[-1][0], row + 1)
         else:
             runs.append((row, row + 1))
-    shaping = replace(settings, vocabulary=0, lowercase=False, context=0, transcript_context=0)
-    return PartOptions(tuple(runs), shaping if decoded else None)
+    return tuple(runs)
 
 
 def prepare_part(work: ShardWork, folder: Path) -> None:

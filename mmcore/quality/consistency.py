@@ -11,14 +11,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-import torch
 from numpy.typing import NDArray
-
-from mmcore.data.corpus import Corpus
-from mmcore.metrics.languages import primary
-from mmcore.models.multimodal import MultimodalModel
-from mmcore.quality.embed import BATCH_SIZE, embed_items
-from mmcore.workspace import Progress
 
 # So many other rows, evenly spread, stand for all others.
 COMPARED_WITH = 1000
@@ -44,39 +37,6 @@ class Pairs:
     owner: NDArray[np.int64]
     texts: list[str]
     langs: list[str]
-
-
-@torch.inference_mode()
-def embed_pairs(corpus: Corpus, model: MultimodalModel, medium: str) -> Pairs:
-    """Every caption of the split with its `medium` (image or video), embedded by the model.
-
-    ValueError if the split is prepared in another size than the model reads.
-    """
-    _check_sizes(corpus, model, medium)
-    places = corpus.with_(medium, "captions")
-    rows = [corpus.rows[place] for place in places]
-    said = [(number, caption) for number, row in enumerate(rows) for caption in row["captions"] if caption["text"]]
-    texts = [str(caption["text"]) for _, caption in said]
-    progress = Progress(f"embedding {corpus.split}", total=len(places) + len(texts), unit="items")
-    media_parts, text_parts = [], []
-    for start in range(0, len(places), BATCH_SIZE):
-        chosen = [getattr(corpus, medium)(place) for place in places[start : start + BATCH_SIZE]]
-        media_parts.append(embed_items(model, medium, chosen))
-        progress.advance(len(chosen))
-    for start in range(0, len(texts), BATCH_SIZE):
-        some = texts[start : start + BATCH_SIZE]
-        text_parts.append(embed_items(model, "text", some))
-        progress.advance(len(some))
-    nothing = np.zeros((0, model.settings.embed_dim), np.float32)
-    return Pairs(
-        ids=[str(row["id"]) for row in rows],
-        keys=[str(row.get("positives") or row["id"]) for row in rows],
-        media_NE=np.concatenate([nothing, *media_parts]),
-        texts_PE=np.concatenate([nothing, *text_parts]),
-        owner=np.array([number for number, _ in said], np.int64),
-        texts=texts,
-        langs=[primary(caption["lang"]) for _, caption in said],
-    )
 
 
 def misfits(pairs: Pairs) -> _Floats:
@@ -142,18 +102,8 @@ def _numbered(names: Sequence[str]) -> NDArray[np.int64]:
     return np.unique(names, return_inverse=True)[1].astype(np.int64)
 
 
-def _check_sizes(corpus: Corpus, model: MultimodalModel, medium: str) -> None:
-    for name in (f"{medium}_size", "video_frames"):
-        prepared, wanted = corpus.settings[name], getattr(model.processor.prepare, name)
-        if prepared != wanted and (medium == "video" or name != "video_frames"):
-            raise ValueError(
-                f"the split {corpus.split} is prepared with {name} {prepared}, the model reads {wanted}; run the chain "
-                "again: mmcore run"
-            )
-
-
-def load_model(folder: Path, device: torch.device) -> MultimodalModel:
-    """The trained retrieval model in `folder`; FileNotFoundError says how to get one."""
+def check_model(folder: Path) -> Path:
+    """The folder of the trained retrieval model; FileNotFoundError says how to get one."""
     if not (folder / "config.json").is_file():
         raise FileNotFoundError(f"{folder} holds no trained model; train one with the task retrieval first: mmcore run")
-    return MultimodalModel.load(folder, device)
+    return folder

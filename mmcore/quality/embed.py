@@ -65,6 +65,7 @@ def _values(
     return found
 
 
+@torch.inference_mode()
 def embed_items(network: MultimodalModel, modality: str, items: Sequence[Any]) -> NDArray[np.float32]:
     """[N, E]: the embeddings of N texts, or of N prepared media."""
     parts = []

@@ -1,14 +1,9 @@
-from dataclasses import replace
 from pathlib import Path
 
 import numpy as np
 import pytest
-import torch
 
-from mmcore.data.corpus import Corpus
-from mmcore.quality.consistency import Pairs, embed_pairs, load_model, misfits
-from tests import tiny
-from tests.quality.conftest import Chain
+from mmcore.quality.consistency import Pairs, check_model, misfits
 
 
 def around(*degrees: float) -> np.ndarray:
@@ -71,30 +66,6 @@ def test_rows_of_one_positive_key_are_not_compared():
     assert alike[0] < apart[0]
 
 
-def test_every_caption_of_a_prepared_split_is_embedded_with_its_picture(chain: Chain):
-    model = load_model(chain.root / "tasks" / "retrieval", torch.device("cpu"))
-    corpus = Corpus(chain.root / "prepared", "test")
-    found = embed_pairs(corpus, model, "image")
-    assert found.ids == [corpus.ids[place] for place in corpus.with_("image", "captions")]
-    assert found.owner.tolist() == [k for k in range(len(found.ids)) for _ in range(2)]
-    assert found.media_NE.shape == (len(found.ids), 8)
-    np.testing.assert_allclose(np.linalg.norm(found.texts_PE, axis=1), 1, rtol=1e-5)
-    np.testing.assert_array_equal(misfits(found), misfits(embed_pairs(corpus, model, "image")))
-
-
-def test_clips_are_compared_as_pictures_are(chain: Chain):
-    model = load_model(chain.root / "tasks" / "retrieval", torch.device("cpu"))
-    corpus = Corpus(chain.root / "prepared", "test")
-    assert len(embed_pairs(corpus, model, "video").ids) == len(corpus.with_("video", "captions"))
-
-
-def test_a_model_of_another_size_is_refused(chain: Chain):
-    model = tiny.model()
-    model.processor = replace(model.processor, prepare=replace(model.processor.prepare, image_size=32))
-    with pytest.raises(ValueError, match="prepared with image_size 16, the model reads 32"):
-        embed_pairs(Corpus(chain.root / "prepared", "test"), model, "image")
-
-
 def test_without_a_model_the_way_to_one_is_named(tmp_path: Path):
     with pytest.raises(FileNotFoundError, match="mmcore run"):
-        load_model(tmp_path, torch.device("cpu"))
+        check_model(tmp_path)
