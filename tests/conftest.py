@@ -6,6 +6,9 @@ from pathlib import Path
 
 import pytest
 
+# Tests run side by side: threads of one would only wait for those of another. Read when torch and numpy are imported.
+os.environ.setdefault("OMP_NUM_THREADS", "1")
+
 ROOT = Path(__file__).parents[1]
 
 DVC_YAML = """\
