@@ -75,6 +75,13 @@ def _equal(present_BM: Tensor) -> Tensor:
     return present_BM / present_BM.sum(1, keepdim=True).clamp(min=1)
 
 
+def _some(layers: int) -> range:
+    """What to make the layers of a fusion by; ValueError without any, since then nothing would be joined."""
+    if layers < 1:
+        raise ValueError(f"layers is {layers}; a fusion of tokens needs 1 or more, without any nothing is joined")
+    return range(layers)
+
+
 def _one(tokens: Tokens, pooled_BD: Tensor, weights_BM: Tensor) -> Fused:
     """A fusion of vectors: the decoder then sees every token and the joined vector as one more."""
     present_B1 = torch.stack([mask.any(1) for _, mask in tokens.values()]).any(0)[:, None]
@@ -196,7 +203,7 @@ class Cross(Fusion):
 
     def __init__(self, *, layers: int, width: int, heads: int, dropout: float, modalities: list[str]) -> None:
         super().__init__(width=width, modalities=modalities)
-        self.exchanges = nn.ModuleList(Exchange(width, heads, dropout) for _ in range(layers))
+        self.exchanges = nn.ModuleList(Exchange(width, heads, dropout) for _ in _some(layers))
 
     def forward(self, tokens: Tokens) -> Fused:
         (first, (asking_BTD, own_BT)), *others = tokens.items()
@@ -215,7 +222,7 @@ class CoAttention(Fusion):
     def __init__(self, *, layers: int, width: int, heads: int, dropout: float, modalities: list[str]) -> None:
         super().__init__(width=width, modalities=modalities)
         self.layers: Any = nn.ModuleList(
-            nn.ModuleDict({name: Exchange(width, heads, dropout) for name in modalities}) for _ in range(layers)
+            nn.ModuleDict({name: Exchange(width, heads, dropout) for name in modalities}) for _ in _some(layers)
         )
 
     def forward(self, tokens: Tokens) -> Fused:
@@ -237,7 +244,7 @@ class Transformer(Fusion):
     def __init__(self, *, layers: int, width: int, heads: int, dropout: float, modalities: list[str]) -> None:
         super().__init__(width=width, modalities=modalities)
         self.kinds = nn.ParameterDict({name: torch.zeros(width) for name in modalities})
-        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
+        self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in _some(layers))
 
     def forward(self, tokens: Tokens) -> Fused:
         lengths = [tokens_BTD.shape[1] for tokens_BTD, _ in tokens.values()]

@@ -47,7 +47,8 @@ class MultimodalModel(nn.Module):
         given: dict[str, Any] = {
             "width": settings.width, "heads": settings.heads, "dropout": settings.dropout,
             "embed_dim": settings.embed_dim,
-            "prepare": processor.prepare, "vocabulary": processor.vocabulary, "context": processor.prepare.context,
+            "prepare": processor.prepare, "vocabulary": processor.vocabulary, "tokenizer": processor.tokenizer,
+            "context": processor.prepare.context,
         }  # fmt: skip
         self.encoders = nn.ModuleDict()
         # Images first, since clips look through the image encoder, whatever the order in the file.

@@ -174,11 +174,14 @@ class Predictor:
 
 
 def _build(folder: Path, parameters: dict[str, Tensor]) -> MultimodalModel:
-    """The model over the given tensors themselves: none is copied, so what models share stays shared."""
+    """The model over the given tensors themselves: none is copied, so what models share stays shared.
+
+    It is made with numbers, which the tensors then replace: buffers that are not saved (positions, colour means) have
+    to be what their makers make them.
+    """
     config = read_json(folder / "config.json")
     processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
-    with torch.device("meta"):
-        model = MultimodalModel(ModelSettings(**config["model"]), processor, config["heads"])
+    model = MultimodalModel(ModelSettings(**config["model"]), processor, config["heads"])
     model.beams = config["generation"]["beams"]
     model.load_state_dict(parameters, assign=True)
     return model.requires_grad_(False).eval()

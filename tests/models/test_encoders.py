@@ -1,17 +1,19 @@
 """Properties of every encoder in the folder: a new file is tested without a new line here, but for its input."""
 
+from typing import Any
+
 import pytest
 import torch
 
 from mmcore.models.encoders import ENCODERS
 from mmcore.models.encoders.conv_vit import Encoder as ConvVit
 from mmcore.training.optim import Weights
-from tests.tiny import MODEL, PREPARE
+from tests.tiny import MODEL, PREPARE, processor
 
 SMALL = {"hidden_size": 12, "intermediate_size": 24, "num_hidden_layers": 2, "num_attention_heads": 2}
 COLOURS = {"mean": [0.5, 0.4, 0.3], "std": [0.2, 0.3, 0.4]}
 LEARNING = {"train": "all", "layer_decay": 1.0}
-OPTIONS = {
+OPTIONS: dict[str, dict[str, Any]] = {
     "conv_vit": {"patch": 2, "channels": [8], "residuals": 1, "layers": 1},
     "text_transformer": {"layers": 1},
     "frames": {"layers": 1, "tokens_per_frame": 4},
@@ -32,7 +34,8 @@ OPTIONS = {
 
 KEYS = ("qkv.bias", "key.bias", "k_proj.bias")  # a shift of all keys changes no attention
 TEXTS = ("text_transformer", "auto_text")
-GIVEN = {"width": 16, "heads": 2, "dropout": 0.0, "prepare": PREPARE, "vocabulary": 50}
+TOKENIZER = processor().tokenizer
+GIVEN = {"width": 16, "heads": 2, "dropout": 0.0, "prepare": PREPARE, "vocabulary": 50, "tokenizer": TOKENIZER}
 
 
 def image_encoder() -> ConvVit:

@@ -105,6 +105,32 @@ def test_a_row_without_anything_gives_numbers(name):
     assert made(name)(given).pooled.isfinite().all()
 
 
+@pytest.mark.parametrize(
+    ("name", "changed"),
+    [
+        *((name, changed) for name in ("co_attention", "transformer") for changed in NAMES),
+        *(("cross_attention", changed) for changed in NAMES[1:]),  # the first modality only asks
+    ],
+)
+def test_a_token_of_one_modality_changes_the_tokens_of_another(name, changed):
+    fusion, given = made(name), tokens()
+    values, mask = given[changed]
+    other = values.clone()
+    other[:, 0] = -other[:, 0]
+    lengths = [given[key][0].shape[1] for key in NAMES]
+    before, after = (fusion(told).tokens.split(lengths, 1) for told in (given, given | {changed: (other, mask)}))
+    for number, key in enumerate(NAMES):
+        if key != changed and (name != "cross_attention" or key == NAMES[0]):
+            # Every token of every row, since each of them looks at the one that is another.
+            assert (before[number] - after[number]).abs().amax(-1).min() > 1e-4, key
+
+
+@pytest.mark.parametrize("name", ["cross_attention", "co_attention", "transformer"])
+def test_a_fusion_of_tokens_without_layers_is_refused(name):
+    with pytest.raises(ValueError, match="layers is 0; a fusion of tokens needs 1 or more"):
+        FUSIONS.build({"name": name, "layers": 0}, width=WIDTH, heads=2, dropout=0.0, modalities=NAMES)
+
+
 def test_an_unknown_modality_is_named():
     with pytest.raises(LookupError, match="'video'"):
         made("concat")({"video": tokens()["image"]})

@@ -1,12 +1,23 @@
 """A release's models, asked without a server, against the models of the task folders."""
 
+import dataclasses
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+
 import numpy as np
 import pytest
 import torch
 
+from mmcore import params
 from mmcore.models.multimodal import MultimodalModel
+from mmcore.serving import weights
 from mmcore.serving.predictor import Predictor
+from mmcore.workspace import write_json
 from tests import tiny
+from tests.conftest import ROOT
+from tests.models.encoders.test_backbone import READERS
+from tests.models.test_encoders import OPTIONS
 from tests.serving.conftest import World, apng, png
 
 pytestmark = pytest.mark.bento
@@ -92,3 +103,58 @@ def test_the_identity_is_hashed_from_what_is_in_memory(predictor: Predictor, wor
 def test_a_task_that_was_not_released_is_named(predictor: Predictor) -> None:
     with pytest.raises(LookupError, match="no model for vqa; it has: retrieval, captioning, summarisation"):
         predictor._model("vqa")
+
+
+# Networks of transformers ---------------------------------------------------------------------------------------------
+
+
+def released(root: Path, made: Mapping[str, MultimodalModel]) -> Predictor:
+    """The release of these models by task, as packaging leaves it, loaded."""
+    for task, model in made.items():
+        (root / "tasks" / task).mkdir(parents=True)
+        model.save(root / "tasks" / task)
+    weights.store(root / "tasks", list(made), root / "release")
+    write_json(root / "release" / "identity.json", {"tasks": list(made), "plugins": []})
+    write_json(root / "release" / "serve.json", dataclasses.asdict(params.load(ROOT / "params.yaml").serve))
+    return Predictor(root / "release")
+
+
+def trained(modality: str, name: str, **options: Any) -> MultimodalModel:
+    """A tiny model with such an encoder, its weights and saved statistics moved from where they began."""
+    encoders = {**tiny.MODEL.encoders, modality: {"name": name, **OPTIONS[name], **options}}
+    model = tiny.model(settings=dataclasses.replace(tiny.MODEL, encoders=encoders))
+    with torch.no_grad():
+        for tensor in model.state_dict().values():
+            if tensor.is_floating_point():
+                tensor.add_(0.1 * torch.rand_like(tensor))
+    return model
+
+
+NETWORKS = [
+    *(("text", "auto_text", {"config": {"model_type": kind, **config}}) for kind, config in READERS.items()),
+    ("image", "clip_vision", {}),
+    ("image", "resnet", {"norm": "group"}),
+    ("image", "resnet", {"norm": "frozen"}),
+]
+
+
+@pytest.mark.parametrize(("modality", "name", "options"), NETWORKS)
+def test_a_packaged_network_of_transformers_embeds_as_the_trained_one(
+    modality: str, name: str, options: dict[str, Any], tmp_path: Path
+) -> None:
+    model = trained(modality, name, **options)
+    predictor = released(tmp_path, {"retrieval": model})
+    texts, pixels = ["a red square", "blue"], tiny.picture("red", "left")
+    with torch.inference_mode():
+        expected = model.embed("text", *model.processor.texts(texts)).numpy()
+        seen = model.embed("image", torch.from_numpy(pixels)[None], torch.ones(1, dtype=torch.bool)).numpy()
+    assert predictor.embed(texts) == pytest.approx(expected, abs=1e-6)
+    assert predictor.embed([pixels]) == pytest.approx(seen, abs=1e-6)
+
+
+def test_models_with_a_network_of_transformers_are_over_the_packaged_tensors_themselves(tmp_path: Path) -> None:
+    model = trained("image", "clip_vision")
+    predictor = released(tmp_path, {"retrieval": model, "captioning": model})
+    first, second = (predictor.models[task].state_dict() for task in ("retrieval", "captioning"))
+    for name, tensor in first.items():
+        assert tensor.data_ptr() == second[name].data_ptr() == predictor._weights["retrieval"][name].data_ptr()

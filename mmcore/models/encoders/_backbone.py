@@ -108,10 +108,12 @@ def loaded(kind: Any, pretrained: str, what: str, part: Callable[[Any], Any] = l
     return used
 
 
-def configured(kind: Any, config: Mapping[str, Any], *, name: str) -> Any:
-    """The configuration of `kind` with these values; LookupError for one that it does not know."""
-    values = {key: value for key, value in config.items() if key != "model_type"}
+def configured(kind: Any, config: Mapping[str, Any], *, name: str, own: Mapping[str, Any] | None = None) -> Any:
+    """The configuration of `kind` with these values; LookupError for one that it does not know. What it does not say is
+    as in `own`, where the kind knows it: T5 has no token that begins a text."""
     known = {*kind().to_dict(), *kind.attribute_map}
+    values = {key: value for key, value in (own or {}).items() if key in known}
+    values |= {key: value for key, value in config.items() if key != "model_type"}
     for key in sorted(set(values) - known):
         raise LookupError(f"the config of the encoder {name} has no '{key}'; it has: {', '.join(sorted(known))}")
     return kind(**values)
@@ -124,8 +126,14 @@ def described(config: PretrainedConfig) -> dict[str, Any]:
 
 def stated(pretrained: str, file: str) -> dict[str, Any]:
     """What a JSON file beside the weights of `pretrained` says; nothing if there is none."""
+    path = beside(pretrained, file)
+    return {} if path is None else dict(read_json(path))
+
+
+def beside(pretrained: str, file: str) -> Path | None:
+    """A file beside the weights of `pretrained`, null if there is none."""
     path = cached_file(pretrained, file, _raise_exceptions_for_missing_entries=False)
-    return {} if path is None else dict(read_json(Path(path)))
+    return None if path is None else Path(path)
 
 
 def _tensors(part: nn.Module) -> dict[str, Tensor]:

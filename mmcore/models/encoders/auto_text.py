@@ -3,12 +3,13 @@
 from collections.abc import Mapping
 from typing import Any
 
+from tokenizers import Tokenizer
 from torch import Tensor, nn
 from transformers import AutoModel
 from transformers.models.auto.configuration_auto import CONFIG_MAPPING
 
 from mmcore.data.modalities.text import BOS, EOS, PAD
-from mmcore.models.encoders._backbone import Backbone, configured, network
+from mmcore.models.encoders._backbone import Backbone, beside, configured, network, stated
 from mmcore.settings import PrepareSettings
 
 
@@ -17,20 +18,24 @@ class Encoder(Backbone):
 
     `config` names the kind of network as `model_type` (bert, gpt2, t5 ...) and what it is made of, except for its
     vocabulary, which is the project's own. Of a network with encoder and decoder the encoder is used. With
-    `pretrained`, its word vectors must be those of the project's tokenizer: a ValueError says if they cannot be.
+    `pretrained`, its word vectors must be those of the project's tokenizer: a ValueError says if their number or a word
+    that is named beside the weights (in tokenizer.json, vocab.json or vocab.txt) differs. Not checked are words where
+    no such file is (a SentencePiece model alone), and how a text is cut into words.
     """
 
     def __init__(
         self, *, pretrained: str | None, config: Mapping[str, Any] | None, train: str, layer_decay: float, width: int,
-        prepare: PrepareSettings, vocabulary: int,
+        prepare: PrepareSettings, vocabulary: int, tokenizer: Tokenizer,
     ) -> None:  # fmt: skip
         def made(config: dict[str, Any]) -> Any:
             kind = str(config.get("model_type"))
             if kind not in CONFIG_MAPPING:
                 raise LookupError(f"the config of the encoder auto_text needs a known 'model_type', not '{kind}'")
-            own = {"vocab_size": vocabulary, "pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
+            # A saved model says its special tokens itself: RoBERTa counts places from that which pads.
+            own = {"pad_token_id": PAD, "bos_token_id": BOS, "eos_token_id": EOS}
+            sized = config | {"vocab_size": vocabulary}
             auto: Any = AutoModel
-            return auto.from_config(configured(CONFIG_MAPPING[kind], config | own, name="auto_text"))
+            return auto.from_config(configured(CONFIG_MAPPING[kind], sized, name="auto_text", own=own))
 
         backbone = network(AutoModel, made, pretrained=pretrained, config=config, name="auto_text", part=_reader)
         settings = backbone.config
@@ -41,6 +46,8 @@ class Encoder(Backbone):
                 f"has {vocabulary}: they do not belong together. Build the text encoder from 'config', or start from "
                 "weights that were trained with this tokenizer"
             )
+        if pretrained is not None:
+            _compare_words(pretrained, tokenizer)
         longest, reach = max(prepare.context, prepare.transcript_context), _reach(backbone)
         if reach is not None and reach < longest:
             raise ValueError(f"prepare allows texts of {longest} tokens; the encoder auto_text reads {reach} at most")
@@ -62,6 +69,29 @@ def _reader(network: Any) -> Any:
     if getattr(reader, "pooler", None) is not None:
         reader.pooler = None
     return reader
+
+
+def _compare_words(pretrained: str, tokenizer: Tokenizer) -> None:
+    """ValueError with the first token that is another word beside the weights of `pretrained` than of `tokenizer`."""
+    for word, token in sorted(_words(pretrained).items(), key=lambda entry: entry[1]):
+        own = tokenizer.id_to_token(token)
+        if own != word:
+            raise ValueError(
+                f"'{pretrained}' has word vectors for other words: its token {token} is {word!r}, that of the "
+                f"project's tokenizer is {own!r}. Build the text encoder from 'config', or start from weights that "
+                "were trained with this tokenizer"
+            )
+
+
+def _words(pretrained: str) -> dict[str, int]:
+    """The token of each word that is named beside the weights of `pretrained`; nothing where none are."""
+    whole = beside(pretrained, "tokenizer.json")
+    if whole is not None:
+        return Tokenizer.from_file(str(whole)).get_vocab()
+    lines = beside(pretrained, "vocab.txt")
+    if lines is not None:
+        return {word: token for token, word in enumerate(lines.read_text(encoding="utf-8").split("\n")) if word}
+    return stated(pretrained, "vocab.json")
 
 
 def _reach(reader: Any) -> int | None:

@@ -8,6 +8,8 @@ import sys
 import pytest
 import torch
 from safetensors.torch import load_file, save_file
+from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
 from transformers import (
     AutoConfig,
     AutoModel,
@@ -192,6 +194,45 @@ def test_word_vectors_of_another_tokenizer_are_refused(tmp_path):
     saved_network(BertModel, BertConfig(vocab_size=99, **SMALL), tmp_path)
     with pytest.raises(ValueError, match="word vectors for 99 tokens, the project's tokenizer has 50"):
         build("auto_text", pretrained=str(tmp_path), config=None)
+
+
+@pytest.mark.parametrize("file", ["tokenizer.json", "vocab.json", "vocab.txt"])
+def test_a_vocabulary_of_the_same_size_and_other_words_is_refused(file, tmp_path):
+    own = GIVEN["tokenizer"].get_vocab()
+    saved_network(BertModel, BertConfig(vocab_size=len(own), **SMALL), tmp_path)
+    swapped = {"[PAD]": own["[PAD]"], **own, "a": own["b"], "b": own["a"]}
+    given = {"pretrained": str(tmp_path), "config": None}
+    for words in (own, swapped):
+        by_token = sorted(words, key=words.get)
+        if file == "tokenizer.json":
+            Tokenizer(WordLevel(words, unk_token="[UNK]")).save(str(tmp_path / file))
+        elif file == "vocab.json":
+            (tmp_path / file).write_text(json.dumps(words))
+        else:
+            (tmp_path / file).write_text("".join(f"{word}\n" for word in by_token), encoding="utf-8")
+        spec = {"name": "auto_text", **OPTIONS["auto_text"], **given}
+        if words is own:
+            assert ENCODERS.build(spec, **{**GIVEN, "vocabulary": len(own)}).embedding.num_embeddings == len(own)
+    token = min(own["a"], own["b"])
+    with pytest.raises(ValueError, match=f"has word vectors for other words: its token {token} is '[ab]', that of"):
+        ENCODERS.build(spec, **{**GIVEN, "vocabulary": len(own)})
+
+
+@pytest.mark.parametrize("kind", READERS)
+def test_a_saved_model_with_any_text_network_is_built_and_loads_again(kind, tmp_path):
+    for name in ("network", "model"):
+        (tmp_path / name).mkdir()
+    size = processor().vocabulary
+    config = AutoConfig.for_model(kind, vocab_size=size, **READERS[kind])
+    saved_network(AutoModel.from_config, config, tmp_path / "network")
+    drawn = {"pretrained": None, "config": {"model_type": kind, **READERS[kind]}}
+    for start in (drawn, {"pretrained": str(tmp_path / "network"), "config": None}):
+        made = model(settings=with_encoders(text={"name": "auto_text", **OPTIONS["auto_text"], **start}))
+        assert made.encoders["text"].embedding.num_embeddings == size
+        made.save(tmp_path / "model")
+        loaded = MultimodalModel.load(tmp_path / "model")
+        values, mask = inputs("auto_text")
+        assert torch.equal(loaded.embed("text", values, mask), made.embed("text", values, mask))
 
 
 def test_colours_that_the_network_was_not_trained_with_are_refused(tmp_path):

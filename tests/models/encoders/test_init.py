@@ -51,7 +51,7 @@ SENSOR = {"name": "sensor", "channels": 3, "moments": 12, "stride": 4, "layers":
 SETTINGS = dataclasses.replace(MODEL, encoders={"text": MODEL.encoders["text"], "sensor": SENSOR})
 EACH = {"weight": 1.0, "every": 1, "batch_size": None}
 OBJECTIVES_OF_IT = [
-    {"name": "contrast", "among": ["sensor", "text"], **EACH},
+    {"name": "contrast", "among": ["sensor", "text"], "formula": "clip", **EACH},
     {"name": "caption", "of": "sensor", "smoothing": 0.0, **EACH},
 ]
 
