@@ -9,19 +9,14 @@ import hashlib
 import importlib
 import json
 import os
-import signal
 import sys
-import threading
-import time
 import traceback
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-import psutil
-
-from mmcore import fingerprint, params
+from mmcore import fingerprint, owner, params
 from mmcore.models.card import card
 from mmcore.settings import Settings
 from mmcore.training.launch import OWNER, launch, spread
@@ -37,7 +32,6 @@ from mmcore.workspace import (
     write_json,
 )
 
-SHELLS = ("sh", "dash", "bash", "zsh")
 # A stage whose run was killed a moment ago may still be writing its last checkpoint.
 LAST_SAVE_SECONDS = 20.0
 
@@ -221,7 +215,7 @@ def run(root: Path, name: str) -> None:
     """
     stage, item = _find(name)
     workspace = Workspace(root)
-    _end_with_owner()
+    owner.end_with_run(os.environ.get(OWNER))
     with _own_output(), run_lock(workspace.lock, f"the stage {name}", patience=LAST_SAVE_SECONDS):
         logs = workspace.logs(name)
         logs.mkdir(parents=True, exist_ok=True)
@@ -259,7 +253,7 @@ def rank(root: Path, name: str, output: Path) -> None:
     """Take part in a training stage that another process runs and has spread over ranks; it looks after the rest."""
     stage, item = _find(name)
     workspace = Workspace(root)
-    _end_with_owner()
+    owner.end_with_run(os.environ.get(OWNER))
     settings = load_settings(workspace)
     checkpoints = _checkpoints(workspace, name, _lineage(workspace, name, item))
     stage.run(Call(output, workspace, settings, item, workspace.logs(name), checkpoints))
@@ -363,37 +357,6 @@ def _lineage(workspace: Workspace, name: str, item: str) -> dict[str, Any]:
             value = value[part]
         used[key] = value
     return {"stage": name, "inputs": inputs, "settings": used}
-
-
-def _end_with_owner() -> None:
-    """End when the process that runs the stage for DVC ends: a killed run must leave no training behind. A rank ends
-    its torchrun when the stage that it belongs to has ended.
-
-    DVC puts a shell between them that outlives it, so the kernel's death signal would come from the wrong process.
-    """
-    stage = os.environ.get(OWNER)
-    if stage:
-        owner, ends = _process(int(stage)), os.getppid()
-    elif os.environ.get("DVC_STAGE"):
-        owner, ends = psutil.Process().parent(), os.getpid()
-        while owner is not None and owner.name() in SHELLS:
-            owner = owner.parent()
-    else:
-        return  # a person called the stage
-    if owner is None or owner.pid == 1:
-        raise SystemExit("the run that started this stage has ended")
-    threading.Thread(target=_watch, args=(owner, ends), daemon=True).start()
-
-
-def _process(number: int) -> psutil.Process | None:
-    return psutil.Process(number) if psutil.pid_exists(number) else None
-
-
-def _watch(owner: psutil.Process, ends: int) -> None:
-    with contextlib.suppress(psutil.NoSuchProcess):
-        while owner.is_running() and owner.status() != psutil.STATUS_ZOMBIE:
-            time.sleep(0.25)
-    os.kill(ends, signal.SIGTERM)
 
 
 @contextlib.contextmanager
