@@ -4,11 +4,11 @@
 """
 
 from collections.abc import Sequence
+from itertools import pairwise
 from typing import Any
 
 import numpy as np
 import pyarrow as pa
-import pyarrow.compute as pc
 from numpy.typing import NDArray
 
 
@@ -56,8 +56,9 @@ def values(column: pa.ChunkedArray) -> list[Any]:
     fields = [flat.field(place).to_pylist() for place in range(kind.value_type.num_fields)]
     names = [field.name for field in kind.value_type]
     structs = [dict(zip(names, own, strict=True)) for own in zip(*fields, strict=True)]
-    ends = np.cumsum(pc.list_value_length(content).to_numpy()).tolist()
-    return [structs[start:end] for start, end in zip([0, *ends], ends, strict=False)]
+    # Not by numpy: `to_numpy` would import pandas.
+    bounds = content.offsets.to_pylist()
+    return [structs[start - bounds[0] : end - bounds[0]] for start, end in pairwise(bounds)]
 
 
 def _offsets(values: Sequence[Any]) -> pa.Buffer:
