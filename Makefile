@@ -12,7 +12,7 @@ run: $(VENV)/ready
 
 # Two at a time, those of one file together: most tests use one core.
 test: $(VENV)/ready-dev
-	$(BIN)/pytest -n 2 --dist loadfile
+	$(BIN)/pytest -n 2 --dist loadfile --no-loadscope-reorder
 
 test-fast: $(VENV)/ready-dev
 	$(BIN)/pytest -m "not chain and not bento and not gx and not evidently and not prefect and not ray and not s3"

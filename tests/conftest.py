@@ -61,3 +61,9 @@ def _same_environment():
     yield
     os.environ.clear()
     os.environ.update(before)
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """The longest files first, so that the last of them does not run beside an idle core."""
+    longest = ["test_end_to_end.py", "test_runs.py", "test_quality.py", "test_service.py"]
+    items.sort(key=lambda item: longest.index(item.path.name) if item.path.name in longest else len(longest))

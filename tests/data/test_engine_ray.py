@@ -22,11 +22,15 @@ pytestmark = pytest.mark.ray
 
 
 def slow_copy(work: ShardWork, folder: Path) -> None:
-    """The ids of the shard, after a while; on the node that is doomed, never."""
-    node = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "here"
+    """The ids of the shard, after a while; on the node that is doomed, never. The others wait until it has begun."""
+    node, doomed = ray.get_runtime_context().get_node_id() if ray.is_initialized() else "here", work.options["doomed"]
     with open(work.options["log"], "a") as log:
         log.write(f"{node}\n")
-    time.sleep(600 if node == work.options["doomed"] else 0.1)
+    time.sleep(600 if node == doomed else 0.1)
+    deadline = time.monotonic() + 60
+    while doomed != "none" and node != "here" and doomed not in Path(work.options["log"]).read_text():
+        assert time.monotonic() < deadline, "the cluster gives the node that is doomed no work"
+        time.sleep(0.05)
     (folder / "ids").write_text(" ".join(row["id"] for row in store.read_rows(work.shard, ["id"])))
     if not work.shard.name.startswith("part-"):
         raise ValueError(f"{work.shard.name} is no shard")
