@@ -11,6 +11,7 @@ import importlib
 import json
 import os
 import pkgutil
+import platform
 import shutil
 import tempfile
 import time
@@ -158,7 +159,7 @@ def new_entry(entry: Path) -> Iterator[Path]:
     Another run may make the same entry at the same time: the first to finish it keeps its own.
     """
     entry.parent.mkdir(parents=True, exist_ok=True)
-    aside = entry.parent / f".{entry.name}.{uuid.uuid4().hex}.tmp"
+    aside = entry.parent / f".{entry.name}.{_writer(os.getpid())}.{uuid.uuid4().hex}.tmp"
     aside.mkdir()
     try:
         yield aside
@@ -203,11 +204,30 @@ def _is_whole(entry: Path) -> bool:
     return sizes and all(hash_file(file) == sha256 for file, (_, sha256) in listed.items())
 
 
+def _writer(process: int | str) -> str:
+    """What names a process among those of all machines that may share a cache."""
+    return f"{platform.node().replace('.', '-')}-{process}"
+
+
+def _is_gone(process: int) -> bool:
+    try:
+        os.kill(process, 0)
+    except ProcessLookupError:
+        return True
+    except PermissionError:  # somebody else's, but there
+        pass
+    return False
+
+
 def _prune(cache: Path) -> None:
-    """Remove entries that nothing has used for long, and what killed writers left aside a day ago or more."""
+    """Remove entries that nothing has used for long, and what killed writers left aside: of this machine those that
+    are gone, of others after a day."""
     now = time.time()
     for folder in cache.glob("*/*"):
         aside = folder.name.startswith(".")
+        writer = folder.name.split(".")[2] if aside and folder.name.count(".") >= 4 else ""
+        if writer.startswith(_writer("")) and _is_gone(int(writer.rpartition("-")[2])):
+            shutil.rmtree(folder, ignore_errors=True)
         marked = folder if aside else folder / FILES
         if marked.exists() and now - marked.stat().st_mtime > (STALE_SECONDS if aside else UNUSED_SECONDS):
             shutil.rmtree(folder, ignore_errors=True)

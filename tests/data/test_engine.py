@@ -2,6 +2,7 @@ import dataclasses
 import importlib
 import json
 import os
+import subprocess
 import sys
 import time
 from pathlib import Path
@@ -206,3 +207,18 @@ def test_changed_code_makes_results_again_and_a_changed_comment_does_not(
 
 def test_the_code_of_modalities_counts_for_every_function() -> None:
     assert {"one", "mmcore.data.modalities.image", "mmcore.data.modalities.audio"} <= set(engine._modules("one"))
+
+
+def test_what_a_killed_writer_left_aside_goes_with_the_next_work(tmp_path: Path) -> None:
+    cache = tmp_path / "cache"
+    code = (
+        "import os, sys; from pathlib import Path; from mmcore.data.engine import new_entry\n"
+        "with new_entry(Path(sys.argv[1]) / 'repeat' / 'entry') as folder:\n"
+        "    (folder / 'half').write_text('half'); os.kill(os.getpid(), 9)"
+    )
+    subprocess.run([sys.executable, "-c", code, str(cache)], check=False)
+    (left,) = (cache / "repeat").iterdir()
+    with engine.new_entry(cache / "repeat" / "other"):
+        list(map_shards(repeat, shards(tmp_path, "a"), cache=cache))
+        assert not left.exists()
+        assert len([path for path in (cache / "repeat").iterdir() if path.name.startswith(".")]) == 1
