@@ -54,7 +54,7 @@ def _run(arguments: argparse.Namespace) -> int:
     if not project.checked(workspace, settings).exists():
         with Step("check") as line:
             line.note = stages.rehearse(workspace, settings)
-    prefect_server.wait(server, workspace)
+    server = prefect_server.wait(server, workspace)
     console.print(f"  Prefect {server.ui}", style="dim")
     environment = os.environ | prefect_server.environment(workspace, server.api) | {owner.VARIABLE: str(os.getpid())}
     flow = [sys.executable, "-m", "flows.retrain"]
@@ -191,8 +191,7 @@ def _with_server(workspace: Workspace, words: list[str]) -> int:
     """Run Python with `words` against the project's Prefect server; returns its exit status."""
     from mmcore import prefect_server
 
-    server = prefect_server.start(workspace)
-    prefect_server.wait(server, workspace)
+    server = prefect_server.wait(prefect_server.start(workspace), workspace)
     environment = os.environ | prefect_server.environment(workspace, server.api) | {owner.VARIABLE: str(os.getpid())}
     return subprocess.run([sys.executable, *words], cwd=workspace.root, env=environment, check=False).returncode
 

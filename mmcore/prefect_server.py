@@ -79,20 +79,35 @@ def find(workspace: Workspace) -> Server | None:
     return server
 
 
-def wait(server: Server, workspace: Workspace, seconds: float = START_SECONDS) -> None:
-    """Return when the server is healthy; a RuntimeError says where to look if it is not in time."""
+def wait(server: Server, workspace: Workspace, seconds: float = START_SECONDS) -> Server:
+    """Return the server as soon as it answers; a RuntimeError says where to look if it does not in time.
+
+    It is another than `server` where a second project took the port between our look at it and our server's.
+    """
+    log = workspace.state / "prefect" / "server.log"
     deadline = time.monotonic() + seconds
-    while _get(f"{server.api}/health") is not True:
-        log = workspace.state / "prefect" / "server.log"
+    beaten = False
+    while not _answers(server, workspace):
         if not server.ours:
             raise RuntimeError(
                 f"no Prefect server answers at PREFECT_API_URL={server.api}; start it or unset the variable"
             )
         if find(workspace) is None:
-            raise RuntimeError(f"the Prefect server ended while starting; its last words are in {log}")
+            if beaten or _get(f"{server.api}/health") is not True:
+                raise RuntimeError(f"the Prefect server ended while starting; its last words are in {log}")
+            server, beaten = start(workspace), True
         if time.monotonic() > deadline:
             raise RuntimeError(f"the Prefect server did not become healthy in {seconds:.0f} s; see {log}")
         time.sleep(0.1)
+    return server
+
+
+def _answers(server: Server, workspace: Workspace) -> bool:
+    """Whether that server is there, and none of another project in its place."""
+    if not server.ours:
+        return _get(f"{server.api}/health") is True
+    settings = _get(f"{server.api}/admin/settings")
+    return isinstance(settings, dict) and settings.get("home") == str(workspace.state / "prefect")
 
 
 def stop(workspace: Workspace) -> bool:

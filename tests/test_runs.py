@@ -136,7 +136,7 @@ def scheduled(root: Path) -> tuple[str, dict[str, Any], float]:
     """Run the flow as the nightly deployment does; Prefect's name of its last state, our record, and the seconds of a
     processor that it took (the clock's would count what else the machine does)."""
     start = "from pathlib import Path; from mmcore import prefect_server as p; from mmcore.workspace import Workspace\n"
-    start += "w = Workspace(Path.cwd()); s = p.start(w); p.wait(s, w); print(s.api)"
+    start += "w = Workspace(Path.cwd()); print(p.wait(p.start(w), w).api)"
     api = subprocess.run(
         [sys.executable, "-c", start], cwd=root, env=environment(root), capture_output=True, text=True, check=True
     ).stdout.strip()
