@@ -14,15 +14,16 @@ import sys
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path, PurePosixPath
-from typing import Any
+from typing import IO, Any
 
 import yaml
 from dvc.api import DVCFileSystem
 from dvc.exceptions import DvcException
+from dvc.fs import LocalFileSystem
 from dvc.repo import Repo
 
 from mmcore.objects import Cache, Reader, Remote, fault, printable
-from mmcore.workspace import read_yaml, write_bytes
+from mmcore.workspace import read_yaml, sync_folder, write_bytes
 
 IDENTITY = ("mmcore", "mmcore@localhost")
 
@@ -33,6 +34,31 @@ class Change:
 
     stage: str
     reasons: list[str]
+
+
+class _WholeFiles(LocalFileSystem):  # type: ignore[misc]
+    """Where DVC keeps its lock file: a kill leaves the old one or the new one.
+
+    DVC itself writes over the old one, for some 60 ms at the size of ours: killed then, it would leave a part, which
+    names stages without their outputs, or cannot be read at all.
+    """
+
+    def __init__(self, root: Path) -> None:
+        super().__init__()
+        self._aside = root / ".dvc" / "tmp" / "aside"
+
+    def open(self, path: str, mode: str = "r", **options: Any) -> contextlib.AbstractContextManager[IO[Any]]:
+        return self._whole(Path(path)) if mode == "w+" else super().open(path, mode, **options)
+
+    @contextlib.contextmanager
+    def _whole(self, path: Path) -> Iterator[IO[str]]:
+        self._aside.parent.mkdir(exist_ok=True)
+        with open(self._aside, "w", encoding="utf-8") as file:
+            yield file
+            file.flush()
+            os.fsync(file.fileno())
+        os.replace(self._aside, path)
+        sync_folder(path.parent)
 
 
 class Ledger:
@@ -54,7 +80,7 @@ class Ledger:
         with contextlib.redirect_stdout(io.StringIO()):
             os.chdir(self.root)
             try:
-                with Repo(str(self.root)) as repo:
+                with Repo(str(self.root), fs=_WholeFiles(self.root)) as repo:
                     yield repo
             finally:
                 os.chdir(here)

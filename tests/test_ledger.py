@@ -8,8 +8,10 @@ import sys
 from pathlib import Path
 
 import pytest
+import yaml
 
 from mmcore.ledger import Ledger, check_git
+from mmcore.workspace import read_yaml
 from tests.conftest import git
 
 
@@ -28,6 +30,23 @@ def test_step_by_step_and_dvc_repro_write_the_same_lock(toy: Path):
     (toy / "dvc.lock").unlink()
     subprocess.run([sys.executable, "-m", "dvc", "repro", "--quiet", "--no-run-cache"], cwd=toy, check=True)
     assert (toy / "dvc.lock").read_bytes() == ours
+
+
+def test_nobody_ever_sees_a_part_of_the_lock(toy: Path):
+    """Nor does who kills it, then. Many stages, so that writing takes DVC long enough to be looked at."""
+    Ledger(toy).reproduce("double")
+    lock = read_yaml(toy / "dvc.lock")
+    lock["stages"] |= {f"gone{n}": lock["stages"]["double"] for n in range(2000)}
+    (toy / "dvc.lock").write_text(yaml.safe_dump(lock, sort_keys=False))
+    before = (toy / "dvc.lock").read_bytes()
+    command = [sys.executable, "-c", "from mmcore.ledger import *; Ledger(Path()).reproduce('add')"]
+    worker = subprocess.Popen(command, cwd=toy)
+    seen = set()
+    while worker.poll() is None:
+        seen.add((toy / "dvc.lock").read_bytes())
+    assert worker.returncode == 0
+    assert seen <= {before, (toy / "dvc.lock").read_bytes()}
+    assert "add" in read_yaml(toy / "dvc.lock")["stages"]
 
 
 def test_a_changed_setting_concerns_its_stage_alone(toy: Path):

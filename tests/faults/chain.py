@@ -80,7 +80,7 @@ def trial(root: Path, lock: bytes, how: str, after: float) -> str:
     assert (root / "dvc.lock").read_bytes() == lock, f"dvc.lock differs after a kill at {after:.1f} s"
     states = {step["name"]: step["state"] for step in read_json(root / "artifacts" / "run.json")["stages"]}
     repeated = [name for name in finished if name != "code" and states[name] != "unchanged"]
-    assert not repeated, f"stages that were finished were repeated: {repeated}"
+    assert not repeated, f"stages that were finished were repeated: {repeated}\n{again.stdout}"
     left = [str(path) for path in root.rglob("*.tmp") if ".mmcore/prefect" not in str(path)]
     assert not left, f"temporary folders remain: {left}"
     verdict = read_json(root / "artifacts" / "verdict.json")["verdict"]
