@@ -5,7 +5,7 @@ Shapes: B batch, S side, F frames, T tokens.
 """
 
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -23,6 +23,11 @@ READ = ("transcript", "question")
 LABEL = "label"
 CHOICES = ("any", "consensus")
 NO_AUGMENTATION = AugmentSettings(shift=0, flip=False)
+
+
+def columns_of(inputs: Iterable[str]) -> tuple[str, ...]:
+    """The columns that inputs come from: `text` is one of the captions, all others are named like theirs."""
+    return tuple("captions" if name == "text" else name for name in inputs)
 
 
 class Tokens(Protocol):

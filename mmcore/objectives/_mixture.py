@@ -12,14 +12,12 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcore.data.batches import LABEL, Batch, Batches, Rows
+from mmcore.data.batches import LABEL, Batch, Batches, Rows, columns_of
 from mmcore.data.views import VIEWS
 from mmcore.models.multimodal import Input, MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
 from mmcore.settings import AugmentSettings, Component
-
-COLUMNS = {"text": "captions"}  # inputs that are not named like the column they come from
 
 
 class Remembering:
@@ -76,7 +74,7 @@ class Stream:
         self, corpus: Rows, tokens: Processor, heads: Mapping[str, Component], *, batch_size: int, **options: Any
     ) -> Batches:
         """Batches of what the objectives need; `heads` are those that the model has."""
-        columns = [COLUMNS.get(name, name) for name in self.inputs]
+        columns = columns_of(self.inputs)
         first = self.objectives[0]
         size = first.batch_size or batch_size
         return Batches(self.rows(corpus), tokens, columns, label=first.labels(heads), batch_size=size, **options)
@@ -105,6 +103,10 @@ class MixedBatch:
     def to(self, device: torch.device) -> "MixedBatch":
         return MixedBatch([(stream, batch.to(device)) for stream, batch in self.parts])
 
+    def loss(self, model: MultimodalModel) -> dict[str, Tensor]:
+        """The weighted losses of the objectives that run in this step, by name; their sum is what is trained."""
+        return {name: value for stream, part in self.parts for name, value in stream.loss(model, part).items()}
+
 
 @dataclass(frozen=True)
 class MixedBatches:
@@ -131,7 +133,7 @@ class Mixture:
         for objective in sorted((OBJECTIVES.build(spec) for spec in specs), key=lambda one: -len(one.inputs)):
             name = " and ".join(objective.terms)
             stream = Stream([objective], tuple(objective.inputs))
-            columns = [COLUMNS.get(column, column) for column in objective.inputs]
+            columns = columns_of(objective.inputs)
             if not objective.weight:
                 self.notes.append(f"{name}: left out, its weight is 0")
             elif not stream.rows(corpus).with_(*columns):
@@ -179,8 +181,7 @@ class Mixture:
         )
 
     def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:
-        """The weighted losses of the objectives that run in this step, by name; their sum is what is trained."""
-        return {name: value for stream, part in batch.parts for name, value in stream.loss(model, part).items()}
+        return batch.loss(model)
 
     @torch.inference_mode()
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
@@ -189,7 +190,7 @@ class Mixture:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for stream in self.streams:
-                if not stream.rows(corpus).with_(*(COLUMNS.get(name, name) for name in stream.inputs)):
+                if not stream.rows(corpus).with_(*columns_of(stream.inputs)):
                     continue
                 batches = stream.batches(
                     corpus, model.processor, model.head_specs, batch_size=batch_size, shuffle=False

@@ -11,7 +11,9 @@ from typing import Any
 import numpy as np
 import pyarrow as pa
 
+from mmcore.data.batches import Rows
 from mmcore.registry import Table
+from mmcore.settings import Component
 
 TASKS: Table[Any] = Table("task", folder="mmcore.tasks", attribute="Task")
 
@@ -33,6 +35,17 @@ SCHEMA = pa.schema(
         ("top_scores", pa.list_(pa.float32())),
     ]
 )
+
+
+class Base:
+    """What a task does unless it says otherwise."""
+
+    def heads(self, corpus: Rows) -> Mapping[str, Component]:
+        """The heads that the model needs for it, by name."""
+        return {}
+
+    def configure(self, model: Any) -> None:
+        """Set what the model keeps for the task beside its weights."""
 
 
 @dataclass(frozen=True)

@@ -1,46 +1,99 @@
-"""What classification and question answering share: choosing one of some classes, and how well that was done."""
+"""What classification and question answering share: choosing one of some classes by a head of the model."""
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from typing import Any, ClassVar
 
 import torch
 import torch.nn.functional as F
+from torch import Tensor
 
-from mmcore.data.batches import LABEL, Batches, Rows
+from mmcore.data.batches import LABEL, Batch, Batches, Rows, columns_of
 from mmcore.metrics import Score
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.objectives._choosing import logits
-from mmcore.tasks import Predictions, table
+from mmcore.models.processor import Processor
+from mmcore.objectives._choosing import choosing_loss, logits, numbers
+from mmcore.settings import Component, EvaluateSettings
+from mmcore.tasks import Base, Predictions, table
 
 
-@torch.inference_mode()
-def accuracy_and_loss(model: MultimodalModel, batches: Batches, inputs: Sequence[str], head: str) -> dict[str, float]:
-    """`accuracy` (0 to 100; a label that the model does not know is wrong) and `loss` over all rows."""
-    right = loss = 0.0
-    for number in range(len(batches)):
-        batch = batches.at(number).to(model.device)
-        labels_B, known_B = batch.inputs[LABEL]
-        answers_BC = logits(model, batch, inputs, head)
-        right += float(((answers_BC.argmax(1) == labels_B) & known_B).sum())
-        loss += float(F.cross_entropy(answers_BC[known_B], labels_B[known_B], reduction="sum"))
-    return {"accuracy": 100 * right / len(batches.indices), "loss": loss / len(batches.indices)}
+@dataclass(frozen=True, kw_only=True)
+class Choosing(Base):
+    """The classes are told by a head that is made as `head` says: `{name: classes, fusion: {...}}`, or `{name: votes}`
+    for a decision of each modality by itself."""
 
+    head: Component
 
-@torch.inference_mode()
-def choose_all(model: MultimodalModel, batches: Batches, inputs: Sequence[str], head: str, corpus: Rows) -> Predictions:
-    """The likeliest class of every row of `batches`, its probability, and what would have been right."""
-    classes = model.head_specs[head]["classes"]
-    places = iter(batches.indices)
-    rows = []
-    for number in range(len(batches)):
-        batch = batches.at(number).to(model.device)
-        best = logits(model, batch, inputs, head).softmax(1).max(1)
-        for identity, share, chosen in zip(batch.ids, best.values.tolist(), best.indices.tolist(), strict=True):
-            row = corpus.rows[next(places)]
-            rows.append({
-                "id": identity, "input_id": identity.partition("#")[0], "query": row.get("question"),
-                "prediction": classes[chosen], "references": row.get("answers") or [row[LABEL]], "score": share,
-            })  # fmt: skip
-    return Predictions(table(rows))
+    headline = ("accuracy", "max")
+    # The name of its loss.
+    term: ClassVar[str]
+
+    @property
+    def answered_by(self) -> str:
+        """The name of the head."""
+        raise NotImplementedError
+
+    @property
+    def sources(self) -> Sequence[str]:
+        """The inputs that the head looks at."""
+        raise NotImplementedError
+
+    def view(self, corpus: Rows) -> Rows:
+        """The rows with what is right for each in the column `label`."""
+        raise NotImplementedError
+
+    @property
+    def terms(self) -> list[str]:
+        return [self.term]
+
+    def batches(self, corpus: Rows, processor: Processor, **options: Any) -> Batches:
+        return self._batches(corpus, processor, self.heads(corpus), **options)
+
+    def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
+        return {self.term: choosing_loss(model, batch, self.sources, self.answered_by)}
+
+    @torch.inference_mode()
+    def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
+        """`accuracy` (0 to 100; a label that the model does not know is wrong) and `loss` over all rows."""
+        batches = self._in_order(model, corpus, batch_size)
+        right = loss = 0.0
+        for number in range(len(batches)):
+            batch = batches.at(number).to(model.device)
+            labels_B, known_B = batch.inputs[LABEL]
+            answers_BC = logits(model, batch, self.sources, self.answered_by)
+            right += float(((answers_BC.argmax(1) == labels_B) & known_B).sum())
+            loss += float(F.cross_entropy(answers_BC[known_B], labels_B[known_B], reduction="sum"))
+        return {"accuracy": 100 * right / len(batches.indices), "loss": loss / len(batches.indices)}
+
+    @torch.inference_mode()
+    def predict(self, model: MultimodalModel, corpus: Rows, *, batch_size: int, device: torch.device) -> Predictions:
+        """The likeliest class of every row that has the inputs and a label, its probability, and what is right."""
+        batches = self._in_order(model.to(device).eval(), corpus, batch_size)
+        classes = model.head_specs[self.answered_by]["classes"]
+        places = iter(batches.indices)
+        rows = []
+        for number in range(len(batches)):
+            batch = batches.at(number).to(device)
+            best = logits(model, batch, self.sources, self.answered_by).softmax(1).max(1)
+            for identity, share, chosen in zip(batch.ids, best.values.tolist(), best.indices.tolist(), strict=True):
+                row = batches.corpus.rows[next(places)]
+                rows.append({
+                    "id": identity, "input_id": identity.partition("#")[0], "query": row.get("question"),
+                    "prediction": classes[chosen], "references": row.get("answers") or [row[LABEL]], "score": share,
+                })  # fmt: skip
+        return Predictions(table(rows))
+
+    def score(
+        self, predictions: Predictions, train: Rows, *, settings: EvaluateSettings, seed: int
+    ) -> dict[str, Score]:
+        return score_choices(predictions, self.view(train))
+
+    def _batches(self, corpus: Rows, processor: Processor, heads: Mapping[str, Component], **options: Any) -> Batches:
+        needs = (*columns_of(self.sources), LABEL)
+        return Batches(self.view(corpus), processor, needs, label=numbers(heads, self.answered_by), **options)
+
+    def _in_order(self, model: MultimodalModel, corpus: Rows, batch_size: int) -> Batches:
+        return self._batches(corpus, model.processor, model.head_specs, batch_size=batch_size, shuffle=False)
 
 
 def score_choices(predictions: Predictions, train: Rows) -> dict[str, Score]:

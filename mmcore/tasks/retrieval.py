@@ -16,7 +16,7 @@ import numpy as np
 import torch
 from torch import Tensor
 
-from mmcore.data.batches import Batches, Rows
+from mmcore.data.batches import Batches, Rows, columns_of
 from mmcore.metrics import Score
 from mmcore.metrics.languages import primary
 from mmcore.metrics.ranking import (
@@ -33,16 +33,16 @@ from mmcore.metrics.ranking import (
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
-from mmcore.objectives._mixture import COLUMNS, MixedBatch, MixedBatches, Mixture
+from mmcore.objectives._mixture import MixedBatch, MixedBatches, Mixture
 from mmcore.settings import AugmentSettings, Component, EvaluateSettings
-from mmcore.tasks import Predictions, table
+from mmcore.tasks import Base, Predictions, table
 
 Array = np.ndarray[Any, Any]
 PLACES = (1, 5, 10)
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Base):
     """Retrieval between modalities, each two of those that one of `contrasts` names: objectives `contrast` without
     their name (`among`, `formula`, `weight`, `every`, `batch_size`), on which the model is trained. A contrast for
     which a split has no rows is left out, but for the first."""
@@ -60,7 +60,7 @@ class Task:
 
     @property
     def needs(self) -> tuple[str, ...]:
-        return _columns(self._groups[0])
+        return columns_of(self._groups[0])
 
     @cached_property
     def terms(self) -> list[str]:
@@ -75,7 +75,7 @@ class Task:
         return self._mixture(corpus).batches(corpus, processor, batch_size=batch_size, seed=seed, augment=augment)
 
     def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:
-        return {name: value for stream, part in batch.parts for name, value in stream.loss(model, part).items()}
+        return batch.loss(model)
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         """The recall at 10 of each direction, and the mean reciprocal rank of all of them, 0 to 100."""
@@ -149,14 +149,14 @@ class Task:
 
     def _embed(self, model: MultimodalModel, corpus: Rows, batch_size: int) -> list[dict[str, "_Side"]]:
         """For each contrast that `corpus` has rows for, its modalities, embedded."""
-        present = [among for among in self._groups if corpus.with_(*_columns(among))]
+        present = [among for among in self._groups if corpus.with_(*columns_of(among))]
         return [_sides(model, corpus, among, batch_size) for among in present]
 
 
 @torch.inference_mode()
 def _sides(model: MultimodalModel, corpus: Rows, among: Sequence[str], batch_size: int) -> dict[str, "_Side"]:
     """The media of the rows that have all modalities, and all their captions (those that differ), in their order."""
-    batches = Batches(corpus, model.processor, _columns(among), batch_size=batch_size, shuffle=False)
+    batches = Batches(corpus, model.processor, columns_of(among), batch_size=batch_size, shuffle=False)
     rows = [corpus.rows[index] for index in batches.indices]
     ids = [str(corpus.ids[index]) for index in batches.indices]
     keys = [row.get("positives") or identity for row, identity in zip(rows, ids, strict=True)]
@@ -186,10 +186,6 @@ def _texts(
     names = [f"{ids[number]}#{place}" for number, place in numbered]
     owners, text_keys = ([column[number] for number, _ in numbered] for column in (ids, keys))
     return _Side(names, owners, texts, tags, text_keys, torch.cat(parts).float().cpu().numpy())
-
-
-def _columns(among: Sequence[str]) -> tuple[str, ...]:
-    return tuple(COLUMNS.get(name, name) for name in among)
 
 
 @dataclass(frozen=True)

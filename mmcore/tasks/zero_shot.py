@@ -1,8 +1,8 @@
 """Zero-shot classification: the class whose name, put into sentences, lies closest to the medium. It learns from no
 label; with 0 steps of fine-tuning it is the pretrained model that is judged."""
 
-from collections.abc import Mapping
 from dataclasses import dataclass
+from functools import cached_property
 from typing import Any
 
 import torch
@@ -14,14 +14,14 @@ from mmcore.data.views import labelled
 from mmcore.metrics import Score
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
-from mmcore.objectives._mixture import MixedBatch, MixedBatches, Mixture
-from mmcore.settings import AugmentSettings, Component, EvaluateSettings
-from mmcore.tasks import Predictions, table
+from mmcore.objectives._mixture import MixedBatch, MixedBatches
+from mmcore.settings import EvaluateSettings
+from mmcore.tasks import Base, Predictions, retrieval, table
 from mmcore.tasks._choosing import score_choices
 
 
 @dataclass(frozen=True)
-class Task:
+class Task(Base):
     """Which value `label` has, told from the medium `of`. `classes`: for each value the words that name it; `prompts`:
     sentences with {} in the place of the name, whose embeddings are averaged (Radford et al. 2021). What steps
     fine-tuning takes, it takes on the contrast between the medium and the captions."""
@@ -42,26 +42,17 @@ class Task:
 
     @property
     def terms(self) -> list[str]:
-        return [f"contrast_{self.of}_text"]
+        return self._learner.terms
 
     @property
     def needs(self) -> tuple[str, ...]:
         return (self.of, "labels")
 
-    def heads(self, corpus: Rows) -> Mapping[str, Component]:
-        return {}
-
-    def batches(
-        self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
-    ) -> MixedBatches:
-        spec = {
-            "name": "contrast", "among": [self.of, "text"], "formula": "clip", "weight": 1.0, "every": 1,
-            "batch_size": None,
-        }  # fmt: skip
-        return Mixture([spec], corpus).batches(corpus, processor, batch_size=batch_size, seed=seed, augment=augment)
+    def batches(self, corpus: Rows, processor: Processor, **options: Any) -> MixedBatches:
+        return self._learner.batches(corpus, processor, **options)
 
     def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:
-        return {name: value for stream, part in batch.parts for name, value in stream.loss(model, part).items()}
+        return batch.loss(model)
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         rows = self.predict(model, corpus, batch_size=batch_size, device=model.device).table.to_pylist()
@@ -90,6 +81,11 @@ class Task:
         self, predictions: Predictions, train: Rows, *, settings: EvaluateSettings, seed: int
     ) -> dict[str, Score]:
         return score_choices(predictions, labelled(train, self.label))
+
+    @cached_property
+    def _learner(self) -> retrieval.Task:
+        contrast = {"among": [self.of, "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None}
+        return retrieval.Task([contrast])
 
     def _embedded(self, model: MultimodalModel) -> Tensor:
         """[C, E]: the direction of each class, the mean over the prompts."""

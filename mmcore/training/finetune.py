@@ -41,7 +41,7 @@ def finetune(
         model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
     else:
         raise ValueError(f"finetune.{task}.init is '{own.init}'; choose pretrained or scratch")
-    model.beams = getattr(learner, "beams", 1)
+    learner.configure(model)
     result = fit(
         model, learner, train, validation, optim=own.optim, augment=own.augment, device=device, seed=settings.seed,
         checkpoints=checkpoints, logs=logs, phase=f"finetune {task}",

@@ -3,8 +3,8 @@ from dataclasses import replace
 import pytest
 import torch
 
+from mmcore.data.batches import Batches
 from mmcore.tasks import Predictions, table
-from mmcore.tasks._writing import validation_loss, writing_loss
 from mmcore.tasks.captioning import Task
 from tests.tasks.test_retrieval import EVALUATE
 from tests.tiny import AUGMENT, corpus, model, processor
@@ -36,10 +36,10 @@ def test_scores_stand_beside_the_shuffled_baseline():
 
 def test_the_validation_loss_is_the_mean_over_all_tokens_whatever_the_batch_size():
     made = model()
-    batches = [TASK._in_order(made, corpus(scenes=7), size) for size in (2, 7)]
-    one, other = (validation_loss(made, source, ["image"]) for source in batches)
+    one, other = (TASK.validate(made, corpus(scenes=7), batch_size=size)["loss"] for size in (2, 7))
     assert one == pytest.approx(other, rel=1e-5)
-    whole = writing_loss(made, batches[1].at(0), ["image"], smoothing=0.0)
+    batches = Batches(corpus(scenes=7), made.processor, TASK.needs, batch_size=7, shuffle=False)
+    whole = TASK.loss(made, batches.at(0))["caption"]
     assert other == pytest.approx(float(whole.detach()), rel=1e-5)
 
 
