@@ -13,8 +13,8 @@ class Table(Generic[T]):
     """The components of one kind, by name.
 
     Members come from two places: `@table.add("name")` beside a class or function, and, where `folder` names a
-    package, every module in it: the file's name is the component's name and its `attribute` is the component.
-    A folder's modules are imported when they are asked for, not before.
+    package, every module in it whose name does not begin with `_`: the file's name is the component's name and its
+    `attribute` is the component. A folder's modules are imported when they are asked for, not before.
     """
 
     def __init__(self, kind: str, *, folder: str | None = None, attribute: str | None = None) -> None:

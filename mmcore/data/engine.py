@@ -206,7 +206,17 @@ def _is_whole(entry: Path) -> bool:
 
 def _writer(process: int | str) -> str:
     """What names a process among those of all machines that may share a cache."""
-    return f"{platform.node().replace('.', '-')}-{process}"
+    return f"{_numbered_in()}-{process}"
+
+
+@once
+def _numbered_in() -> str:
+    """Where a number means one process: a machine since its start, or a container on it; names may be given twice."""
+    try:
+        boot = Path("/proc/sys/kernel/random/boot_id").read_text(encoding="ascii").strip()
+        return f"{boot}-{os.stat('/proc/self/ns/pid').st_ino}"
+    except OSError:  # not Linux
+        return platform.node().replace(".", "-")
 
 
 def _is_gone(process: int) -> bool:
