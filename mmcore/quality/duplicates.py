@@ -31,8 +31,8 @@ from mmcore.quality.proofs import proven
 # Where the same media are in two splits, the copy in the earlier one of these stays.
 KEPT_FIRST = ("test", "validation", "train")
 _ROWS_AT_ONCE = 100
-# Of one kind so many suspected pairs are compared: seconds for texts, a minute or two for media. Where there are more,
-# as among texts made by one pattern, those left out are counted.
+# Of one kind so many suspected pairs are compared: seconds for texts, minutes for media. Where there are more, as
+# among texts made by one pattern, those left out are counted.
 MOST_COMPARED = {"image": 100_000, "video": 100_000, "audio": 100_000, "text": 50_000}
 _TEXTS = ["captions", "transcript", "summary", "speech_text", "qa"]
 
