@@ -16,7 +16,7 @@ import shutil
 import tempfile
 import time
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Generator, Iterator, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import asdict, dataclass, is_dataclass
@@ -58,7 +58,7 @@ def map_shards(
     cache: Path | None,
     engine: str = "local",
     processes: int | None = None,
-) -> Iterator[Path]:
+) -> Generator[Path, None, None]:
     """For every item of `work`, in order, the folder that `function(item, folder)` has filled.
 
     `function` stands at the top of a module and depends on the shard's bytes and the options alone. Its results are

@@ -107,7 +107,9 @@ def probe_shard(work: ShardWork, output: Path) -> None:
     for start, stop in _blocks(work.shard, options.rows):
         rows = store.read_rows(work.shard, start=start, stop=stop)
         facts = _probe_rows(rows, options.pictures, options.max_seconds)
-        profile += [{"row": start + offset} | one for offset, one in enumerate(facts)]
+        for place, one in enumerate(facts, start):
+            one["row"] = place
+        profile += facts
     pq.write_table(profile_table(profile), output / PROFILE, compression="zstd")
 
 
@@ -232,16 +234,20 @@ def _column(values: list[Any], kind: pa.DataType) -> pa.Array:
         return columns.column([value or [] for value in values], kind)
     if pa.types.is_string(kind):
         return columns.column(values, kind)
-    present = np.array([value is not None for value in values], bool)
-    if not present.any():
-        return _nulls(len(values), kind)
-    validity = None if present.all() else pa.py_buffer(np.packbits(present, bitorder="little"))
+    validity = None
+    if None in values:
+        present = np.array([value is not None for value in values], bool)
+        if not present.any():
+            return _nulls(len(values), kind)
+        validity = pa.py_buffer(np.packbits(present, bitorder="little"))
+        nothing = bytes(kind.byte_width) if pa.types.is_fixed_size_binary(kind) else 0
+        values = [nothing if value is None else value for value in values]
     if pa.types.is_boolean(kind):
-        content = np.packbits(np.array([bool(value) for value in values]), bitorder="little")
+        content = np.packbits(np.array(values, bool), bitorder="little")
     elif pa.types.is_fixed_size_binary(kind):
-        content = np.frombuffer(b"".join(value or bytes(kind.byte_width) for value in values), np.uint8)
+        content = np.frombuffer(b"".join(values), np.uint8)
     else:
-        content = np.array([0 if value is None else value for value in values], kind.to_pandas_dtype())
+        content = np.array(values, kind.to_pandas_dtype())
     return pa.Array.from_buffers(kind, len(values), [validity, pa.py_buffer(content)])
 
 

@@ -5,8 +5,10 @@ Verdicts: `ok`, `repaired` (decoding changes it, as recorded), `flag` (kept, dou
 
 from collections import Counter
 from collections.abc import Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from pathlib import Path
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 import pyarrow as pa
@@ -17,12 +19,15 @@ from numpy.typing import NDArray
 from mmcore.data import store
 from mmcore.data.engine import ShardWork, map_shards
 from mmcore.data.modalities import Limits
-from mmcore.quality import decisions, duplicates, expectations, probe
+from mmcore.quality import decisions, duplicates, probe
 from mmcore.quality.details import DETAILED, detail
 from mmcore.quality.problems import DROPPED, RELEASED, VERDICTS, Problem, verdict_of
 from mmcore.quality.thumbnails import thumbnails
 from mmcore.settings import DataSettings, ValidateSettings
 from mmcore.workspace import Progress, write_json
+
+if TYPE_CHECKING:
+    from mmcore.quality.expectations import Findings, Suite
 
 REFUSED = "refused.parquet"
 SUITE = "suite.json"
@@ -69,10 +74,15 @@ def validate(
     """
     for left in ("quarantine.parquet", "summary.json"):
         (logs / left).unlink(missing_ok=True)
-    suite = expectations.read_suite(rules / SUITE, settings, probe.SCHEMA.names)
     decided = decisions.read_decisions(rules / decisions.FILE)
     store.verify(data)
-    profile, uncompared = _mark_copies(_probe(data, settings, data_settings, cache, processes), data, cache)
+    with ThreadPoolExecutor(1) as aside:
+        reading = aside.submit(_read_suite, rules / SUITE, settings)
+        profile = _probe(data, settings, data_settings, cache, processes, reading)
+        suite = reading.result()
+    profile, uncompared = _mark_copies(profile, data, cache)
+    from mmcore.quality import expectations  # noqa: PLC0415 (see `_read_suite`)
+
     findings = expectations.check(profile, suite, settings, logs / "data_docs")
     if findings.errors:
         raise RuntimeError("Great Expectations could not check the profile: " + "; ".join(findings.errors))
@@ -102,10 +112,23 @@ def validate(
 # Looking --------------------------------------------------------------------------------------------------------------
 
 
+def _read_suite(path: Path, settings: ValidateSettings) -> "Suite":
+    """For a thread: importing Great Expectations takes five seconds, in which the workers of the probe begin."""
+    from mmcore.quality import expectations  # noqa: PLC0415
+
+    return expectations.read_suite(path, settings, probe.SCHEMA.names)
+
+
 def _probe(
-    data: Path, settings: ValidateSettings, data_settings: DataSettings, cache: Path | None, processes: int | None
+    data: Path,
+    settings: ValidateSettings,
+    data_settings: DataSettings,
+    cache: Path | None,
+    processes: int | None,
+    reading: "Future[Suite]",
 ) -> pa.Table:
-    """The profile of the first `limit` samples of each split, in the order of the manifest."""
+    """The profile of the first `limit` samples of each split, in the order of the manifest; ends early where the suite
+    turns out to be none."""
     work, shards = [], []
     taken: Counter[str] = Counter()
     for shard in store.shards(data):
@@ -117,10 +140,14 @@ def _probe(
             work.append(ShardWork(data / shard.path, shard.sha256, probe.ProbeOptions.of(settings, num_rows)))
     progress = Progress("probing", total=taken.total(), unit="samples")
     parts = [probe.profile_table([])]
-    found = map_shards(probe.probe_shard, work, cache=cache, engine=data_settings.engine, processes=processes)
-    for shard, folder in zip(shards, found, strict=True):
-        parts.append(probe.read_part(folder, split=shard.split, shard=shard.path))
-        progress.advance(parts[-1].num_rows)
+    with closing(
+        map_shards(probe.probe_shard, work, cache=cache, engine=data_settings.engine, processes=processes)
+    ) as found:
+        for shard, folder in zip(shards, found, strict=True):
+            parts.append(probe.read_part(folder, split=shard.split, shard=shard.path))
+            progress.advance(parts[-1].num_rows)
+            if reading.done():
+                reading.result()
     return probe.combined(parts)
 
 
@@ -244,7 +271,7 @@ def _summary(
     verdicts: NDArray[Any],
     quarantine: Sequence[Facts],
     num_refused: int,
-    findings: expectations.Findings,
+    findings: "Findings",
 ) -> Facts:
     """Counts of samples: per split and verdict, per modality, per problem; refused rows count as rejected."""
     split_of = np.asarray(profile["split"].to_pylist(), object)

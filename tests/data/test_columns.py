@@ -3,6 +3,7 @@ import sys
 from pathlib import Path
 
 import pyarrow as pa
+import pytest
 
 from mmcore.data import columns, store
 
@@ -21,6 +22,18 @@ def test_the_table_is_the_one_that_pyarrow_makes() -> None:
     assert made.equals(pa.Table.from_pylist(ROWS, store.SCHEMA))
     assert store.as_rows(made) == ROWS
     assert columns.table([], store.SCHEMA).num_rows == 0
+
+
+def test_a_part_of_a_column_of_maps_is_that_part() -> None:
+    kind = pa.map_(pa.string(), pa.string())
+    whole = [{"a": "b"}, {}, {"a": "c", "d": "e"}, {"x": "y"}]
+    column = pa.chunked_array([columns.column(whole[:2], kind), columns.column(whole[2:], kind)])
+    assert columns.values(column) == whole
+    assert columns.values(column.slice(1, 2)) == whole[1:3]
+    assert columns.values(column.slice(2, 2)) == whole[2:]
+    twice = pa.chunked_array([pa.array([[("a", "b"), ("a", "c")]], kind)])
+    with pytest.raises(KeyError, match="twice in the map of 'a', 'a'"):
+        columns.values(twice)
 
 
 def test_writing_and_reading_a_store_does_not_import_pandas(tmp_path: Path) -> None:

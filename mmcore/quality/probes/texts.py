@@ -272,8 +272,10 @@ def _expected_scripts(lang: str) -> tuple[str, ...]:
 
 def meta_of(row: Row) -> dict[str, Any] | None:
     """The object in the column `meta`; None if that is no JSON object."""
+    if row["meta"] in ("{}", "", None):
+        return {}
     try:
-        content = json.loads(row["meta"] or "{}")
+        content = json.loads(row["meta"])
     except (ValueError, RecursionError):  # the second of lists in lists in lists
         return None
     return content if isinstance(content, dict) else None
