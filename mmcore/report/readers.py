@@ -289,9 +289,10 @@ def metric_label(name: str) -> str:
     scored = re.fullmatch(r"(bleu|rouge)(\w+)", name)
     if scored:
         return f"{scored[1].upper()}-{scored[2]}"
-    found = re.fullmatch(r"(\w+)_(recall@\d+|median_rank)", name)
+    found = re.fullmatch(r"(\w+?)(_reranked)?_(recall@\d+|median_rank)", name)
     if found:
-        return f"{sentence(found[1])}, {found[2].replace('_', ' ')}"
+        stage = " re-ranked," if found[2] else ""
+        return f"{sentence(found[1])},{stage} {found[3].replace('_', ' ')}"
     return sentence(name)
 
 

@@ -30,6 +30,7 @@ SCHEMA = pa.schema(
         ("reference_langs", pa.list_(pa.string())),
         ("score", pa.float32()),
         ("rank", pa.int64()),
+        ("reranked", pa.int64()),
         ("candidates", pa.int64()),
         ("top", pa.list_(pa.string())),
         ("top_scores", pa.list_(pa.float32())),
@@ -54,8 +55,8 @@ class Predictions:
 
     `table` has the columns of `SCHEMA`, null where a task has no such thing: `query_id` is the query's id in `ids`,
     `lang` the language that its texts are in, `reference_langs` that of each reference, `candidates` among how many
-    the `rank` was found. `embeddings[name]` float32 [N, E] belong to `ids[name]`. `marks[metric]` are further numbers
-    that this metric is to be read beside.
+    the `rank` was found, `reranked` the rank after a second stage. `embeddings[name]` float32 [N, E] belong to
+    `ids[name]`. `marks[metric]` are further numbers that this metric is to be read beside.
     """
 
     table: pa.Table

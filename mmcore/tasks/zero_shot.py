@@ -85,7 +85,7 @@ class Task(Base):
     @cached_property
     def _learner(self) -> retrieval.Task:
         contrast = {"among": [self.of, "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None}
-        return retrieval.Task([contrast])
+        return retrieval.Task([contrast], rerank=None)
 
     def _embedded(self, model: MultimodalModel) -> Tensor:
         """[C, E]: the direction of each class, the mean over the prompts."""

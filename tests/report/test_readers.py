@@ -66,6 +66,7 @@ def test_a_run_costs_what_its_steps_took_but_the_unchanged(whole):
     [
         ("text_to_image_recall@1", "Text to image, recall@1"),
         ("image_to_text_median_rank", "Image to text, median rank"),
+        ("text_to_image_reranked_recall@1", "Text to image, re-ranked, recall@1"),
         ("bleu4", "BLEU-4"), ("rougeL", "ROUGE-L"), ("word_error_rate", "Word error rate"),
     ],
 )  # fmt: skip

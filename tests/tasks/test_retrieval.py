@@ -21,8 +21,8 @@ def between(*among: str) -> dict[str, object]:
     return {"among": list(among), "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None}
 
 
-IMAGES, VIDEOS = Task([between("image", "text")]), Task([between("video", "text")])
-ALL = Task([between("image", "audio", "text"), between("video", "text")])
+IMAGES, VIDEOS = Task([between("image", "text")], None), Task([between("video", "text")], None)
+ALL = Task([between("image", "audio", "text"), between("video", "text")], None)
 
 
 @pytest.fixture(scope="module")
@@ -95,7 +95,7 @@ def test_every_two_modalities_of_a_contrast_find_each_other():
 
 
 def test_a_contrast_without_rows_is_left_out():
-    learner = Task([between("image", "text"), between("video", "text")])
+    learner = Task([between("image", "text"), between("video", "text")], None)
     rows = corpus(scenes=6, clips=0)
     batch = learner.batches(rows, model().processor, batch_size=4, seed=0, augment=NO_AUGMENTATION).at(0)
     assert list(learner.loss(model(), batch)) == ["contrast_image_text"]
@@ -103,19 +103,23 @@ def test_a_contrast_without_rows_is_left_out():
 
 
 def test_a_contrast_brings_the_heads_of_its_formula():
-    learner, made, rows = Task([{**between("image", "text"), "formula": "siglip"}]), model(), corpus(scenes=6, clips=0)
+    learner, made, rows = (
+        Task([{**between("image", "text"), "formula": "siglip"}], None),
+        model(),
+        corpus(scenes=6, clips=0),
+    )
     made.add_heads(learner.heads(rows))
     batch = learner.batches(rows, made.processor, batch_size=4, seed=0, augment=NO_AUGMENTATION).at(0)
     learner.loss(made, batch)["contrast_image_text"].backward()
     assert made.heads["contrast_image_text"].bias.grad != 0
     assert IMAGES.heads(rows) == {}
     with pytest.raises(ValueError, match="'cosine'; choose one of"):
-        Task([{**between("image", "text"), "formula": "cosine"}])
+        Task([{**between("image", "text"), "formula": "cosine"}], None)
 
 
 def test_two_modalities_stand_in_one_contrast_only():
     with pytest.raises(ValueError, match="in one only"):
-        Task([between("image", "text", "audio"), between("text", "image")])
+        Task([between("image", "text", "audio"), between("text", "image")], None)
 
 
 ZH = {"red": "红色", "green": "绿色", "blue": "蓝色"}

@@ -1,0 +1,88 @@
+from dataclasses import replace
+
+import numpy as np
+import pytest
+import torch
+
+from mmcore.data.batches import Batches
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.tasks._reranking import RERANKERS, log_odds, reranked
+from mmcore.tasks.retrieval import Task
+from tests.tasks.test_retrieval import EVALUATE, between
+from tests.tiny import MODEL, corpus, model
+
+TEXTS = ["a red square on the left", "blue", "on the right there is green", "a green square on the left"]
+PAIRS = np.array([(0, 6), (3, 0), (1, 6), (2, 3), (0, 1), (2, 6)])
+
+
+def with_head() -> MultimodalModel:
+    made = model()
+    fusion = {"name": "cross_attention", "layers": 1}
+    made.add_heads({"matching_image_text": {"name": "match", "inputs": ["image", "text"], "fusion": fusion}})
+    return made.eval()
+
+
+def by_hand(name: str, made: MultimodalModel, text: str, place: int) -> float:
+    """One pair alone."""
+    ids, mask = made.processor.texts([text])
+    encoded = made.encode("image", torch.from_numpy(corpus().image(place))[None], torch.ones(1, dtype=torch.bool))
+    if name == "matching":
+        return float(made.answer("matching_image_text", {"image": encoded, "text": made.encode("text", ids, mask)}))
+    logits = made.write(ids[:, :-1], {"image": encoded})[0].log_softmax(-1)
+    return float(sum(logits[place, token] for place, token in enumerate(ids[0, 1:].tolist())))
+
+
+@pytest.mark.parametrize("name", RERANKERS.names())
+@pytest.mark.parametrize("size", [2, 3, 12])
+@torch.inference_mode()
+def test_the_log_odds_are_those_of_each_pair_alone_whatever_the_size_of_the_batch(name: str, size: int):
+    made, reranker = with_head(), RERANKERS.build({"name": name, "places": 2})
+    batches = Batches(corpus(scenes=8), made.processor, ("image", "captions"), batch_size=size, shuffle=False)
+    found = log_odds(reranker, made, batches, "image", TEXTS, PAIRS)
+    wanted = [by_hand(name, made, TEXTS[text], place) for text, place in PAIRS.tolist()]
+    assert found == pytest.approx(wanted, abs=1e-4)
+
+
+def test_ties_count_against_and_what_was_not_among_the_best_keeps_its_rank():
+    ranks, top = np.array([3, 1, 7, 2]), np.array([[4, 5, 6], [0, 1, 2], [0, 1, 2], [8, 9, 3]])
+    scores = np.array([[1.0, 2.0, 3.0], [1.0, 5.0, 0.0], [1.0, 2.0, 3.0], [2.0, 2.0, 1.0]])
+    right = [np.array([6]), np.array([0]), np.array([5]), np.array([9, 3])]
+    assert reranked(ranks, top, scores, right).tolist() == [1, 2, 7, 2]
+
+
+@pytest.mark.parametrize("name", RERANKERS.names())
+def test_recall_stands_for_both_stages_and_the_first_is_what_it_was(name: str):
+    made, rows = with_head(), corpus(scenes=12)
+    made.logit_scale.data.zero_()  # an untrained second stage would not be heard beside the first
+    plain = Task([between("image", "text")], None)
+    task = replace(plain, rerank={"name": name, "places": 4})
+    one, both = (each.predict(made, rows, batch_size=5, device=torch.device("cpu")) for each in (plain, task))
+    assert both.table.drop_columns("reranked").equals(one.table.drop_columns("reranked"))
+    assert one.table["reranked"].null_count == 24
+    found = both.table.to_pylist()
+    assert all(row["reranked"] <= 4 if row["rank"] <= 4 else row["reranked"] == row["rank"] for row in found)
+    assert [row["reranked"] for row in found] != [row["rank"] for row in found]
+    scores = task.score(both, rows, settings=EVALUATE, seed=1)
+    share = 100 * np.mean([row["reranked"] <= 1 for row in found if row["direction"] == "text_to_image"])
+    assert scores["text_to_image_reranked_recall@1"].value == pytest.approx(share)
+    assert scores["text_to_image_recall@1"].references["ceiling"] > 0
+    assert set(plain.score(one, rows, settings=EVALUATE, seed=1)) == {key for key in scores if "reranked" not in key}
+
+
+def test_between_two_media_and_from_language_to_language_there_is_one_stage():
+    task = Task([between("image", "audio")], {"name": "caption", "places": 4})
+    found = task.predict(model(), corpus(scenes=6), batch_size=5, device=torch.device("cpu"))
+    assert found.table["reranked"].null_count == 12
+
+
+def test_a_model_that_cannot_re_rank_is_told_before_it_is_trained():
+    with pytest.raises(ValueError, match="no decoder; set rerank to null"):
+        Task([between("image", "text")], {"name": "caption", "places": 4}).configure(
+            model(settings=replace(MODEL, decoder=None))
+        )
+    with pytest.raises(ValueError, match=r"no head for image and text; add the objective matching between \[image"):
+        Task([between("image", "text")], {"name": "matching", "places": 4}).configure(model())
+    with pytest.raises(ValueError, match="re-ranks the first 1; choose 2 places"):
+        Task([between("image", "text")], {"name": "caption", "places": 1})
+    with pytest.raises(LookupError, match="no reranker named 'votes'; choose one of: caption, matching"):
+        Task([between("image", "text")], {"name": "votes", "places": 3})
