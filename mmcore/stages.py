@@ -142,9 +142,10 @@ def _objective_modules(settings: Settings) -> list[str]:
 
 
 def _task_modules(settings: Settings, section: str) -> list[str]:
-    """Of tasks that are trained by an objective, which is found by name, with that."""
+    """Of tasks that are trained by objectives, which are found by name, with those."""
     name = settings.finetune[section].task["name"]
-    own = [f"mmcore.tasks.{name}", *(["mmcore.objectives.contrast"] if name in ("retrieval", "zero_shot") else [])]
+    learned_by = {"retrieval": ["contrast"], "zero_shot": ["contrast"], "matching": ["contrast", "matching"]}
+    own = [f"mmcore.tasks.{name}", *(f"mmcore.objectives.{one}" for one in learned_by.get(name, ()))]
     return [module for module in own if fingerprint.exists(module)]
 
 

@@ -22,7 +22,8 @@ RERANKERS: Table[Any] = Table("reranker")
 class Reranker(Protocol):
     """How likely a text and a medium belong together, for the best `places` of each query."""
 
-    places: int
+    @property
+    def places(self) -> int: ...
 
     def check(self, model: MultimodalModel, medium: str) -> None:
         """ValueError if the model has no part to tell it by."""

@@ -32,7 +32,7 @@ def predicted() -> Predictions:
 
 def test_the_folder_is_the_registry():
     assert TASKS.names() == [
-        "captioning", "classification", "questions", "retrieval", "summarisation", "transcription", "zero_shot"
+        "captioning", "classification", "matching", "questions", "retrieval", "summarisation", "transcription", "zero_shot"
     ]  # fmt: skip
     with pytest.raises(LookupError, match="needs the option 'contrasts'"):
         TASKS.build({"name": "retrieval"})
