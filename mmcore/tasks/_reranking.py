@@ -25,25 +25,27 @@ class Reranker(Protocol):
     @property
     def places(self) -> int: ...
 
-    def check(self, model: MultimodalModel, medium: str) -> None:
-        """ValueError if the model has no part to tell it by."""
+    def missing(self, model: MultimodalModel, medium: str) -> str:
+        """What the model lacks to tell it by, with the fix; empty if nothing."""
 
-    def log_odds(self, model: MultimodalModel, ids: Tensor, mask: Tensor, medium: str, encoded: Input) -> Tensor:
-        """[P] for P texts as ids [P, T] with their mask, and the encoded media beside them."""
+    def likelihood(self, model: MultimodalModel, ids: Tensor, mask: Tensor, medium: str, encoded: Input) -> Tensor:
+        """A logarithm [P] for P texts as ids [P, T] with their mask, and the encoded media beside them."""
 
 
 @RERANKERS.add("caption")
 @dataclass(frozen=True)
 class Caption:
-    """The logarithm of the probability that the decoder writes that text about that medium."""
+    """The logarithm of the probability that the decoder writes that text about that medium. Among the texts for one
+    medium, it favours those that are written often anyhow."""
 
     places: int
 
-    def check(self, model: MultimodalModel, medium: str) -> None:
-        if model.decoder is None:
-            raise ValueError("retrieval re-ranks by captions, and the model has no decoder; set rerank to null")
+    def missing(self, model: MultimodalModel, medium: str) -> str:
+        if model.decoder is not None:
+            return ""
+        return "retrieval re-ranks by captions, and the model has no decoder; set rerank to null"
 
-    def log_odds(self, model: MultimodalModel, ids: Tensor, mask: Tensor, medium: str, encoded: Input) -> Tensor:
+    def likelihood(self, model: MultimodalModel, ids: Tensor, mask: Tensor, medium: str, encoded: Input) -> Tensor:
         logits_PTV = model.write(ids[:, :-1], {medium: encoded})
         found_PT = logits_PTV.log_softmax(-1).gather(-1, ids[:, 1:, None])[..., 0]
         return (found_PT * mask[:, 1:]).sum(1)
@@ -56,16 +58,17 @@ class Matching:
 
     places: int
 
-    def check(self, model: MultimodalModel, medium: str) -> None:
-        if self._head(model, medium) is None:
-            raise ValueError(
-                f"retrieval re-ranks by matching, and the model has no head for {medium} and text; add the objective "
-                f"matching between [{medium}, text] to pretrain.objectives, or set rerank to null"
-            )
+    def missing(self, model: MultimodalModel, medium: str) -> str:
+        if self._head(model, medium) is not None:
+            return ""
+        return (
+            f"retrieval re-ranks by matching, and the model has no head for {medium} and text; add the objective "
+            f"matching between [{medium}, text] to pretrain.objectives, or set rerank to null"
+        )
 
-    def log_odds(self, model: MultimodalModel, ids: Tensor, mask: Tensor, medium: str, encoded: Input) -> Tensor:
+    def likelihood(self, model: MultimodalModel, ids: Tensor, mask: Tensor, medium: str, encoded: Input) -> Tensor:
         head = self._head(model, medium)
-        assert head is not None
+        assert head is not None, self.missing(model, medium)
         return model.answer(head, {medium: encoded, "text": model.encode("text", ids, mask)}).flatten()
 
     def _head(self, model: MultimodalModel, medium: str) -> str | None:
@@ -74,7 +77,7 @@ class Matching:
 
 
 @torch.inference_mode()
-def log_odds(
+def likelihoods(
     reranker: Reranker,
     model: MultimodalModel,
     batches: Batches,
@@ -82,7 +85,7 @@ def log_odds(
     texts: Sequence[str],
     pairs_P2: NDArray[np.int64],
 ) -> NDArray[np.float64]:
-    """[P]: the log odds of each pair (place in `texts`, place among the rows of `batches`); a medium is encoded once,
+    """[P]: the likelihood of each pair (place in `texts`, place among the rows of `batches`); a medium is encoded once,
     whatever the number of its pairs."""
     found = np.zeros(len(pairs_P2))
     order = np.argsort(pairs_P2[:, 1], kind="stable")
@@ -96,7 +99,7 @@ def log_odds(
             chosen = own[start : start + batches.batch_size]
             ids, mask = model.processor.texts([texts[place] for place in pairs_P2[chosen, 0]])
             rows = torch.from_numpy(pairs_P2[chosen, 1] - number * batches.batch_size).to(model.device)
-            value = reranker.log_odds(
+            value = reranker.likelihood(
                 model, ids.to(model.device), mask.to(model.device), medium, (tokens[rows], there[rows])
             )
             found[chosen] = value.double().cpu().numpy()
@@ -107,21 +110,30 @@ def second_stage(
     reranker: Reranker, model: MultimodalModel, batches: Batches, sides: Mapping[str, Side], one: Search
 ) -> NDArray[np.int64] | None:
     """The rank [Q] of each query's best positive when the first `places` that it found are put in the order of their
-    log odds plus the logits of the contrast; ties count against it, and what was not among them keeps its rank. None
-    between two media. `batches`: the rows whose media are in `sides`."""
+    likelihood plus the logits of the contrast; ties count against it, and what was not among them keeps its rank. None
+    between two media, and by a model that lacks what it takes. `batches`: the rows whose media are in `sides`."""
     source, _, target = one.direction.partition("_to_")
-    if "text" not in (source, target):
-        return None
     medium = target if source == "text" else source
+    if "text" not in (source, target) or reranker.missing(model, medium):
+        return None
     top_QK = one.ranking.top[:, : reranker.places]
     asking, asked = sides[source].places_of(one.queries), sides[target].places_of(one.candidates)
     pairs = np.stack([np.repeat(asking, top_QK.shape[1]), asked[top_QK].ravel()], 1)
-    odds = log_odds(
+    likely = likelihoods(
         reranker, model, batches, medium, sides["text"].labels, pairs if source == "text" else pairs[:, ::-1]
     )
-    scale = float(model.scale().detach())
-    scores_QK = odds.reshape(top_QK.shape) + scale * one.ranking.top_scores[:, : reranker.places]
+    if not np.isfinite(likely).all():
+        raise ValueError("a score of the second stage is not finite; the part that re-ranks gives NaN or infinity")
+    logits_QK = _scale(model, source, target) * one.ranking.top_scores[:, : reranker.places]
+    scores_QK = likely.reshape(top_QK.shape) + logits_QK
     return reranked(one.ranking.ranks, top_QK, scores_QK, one.right)
+
+
+def _scale(model: MultimodalModel, one: str, other: str) -> float:
+    """What the contrast between the two multiplies cosines by."""
+    own = [name for name in (f"contrast_{one}_{other}", f"contrast_{other}_{one}") if name in model.heads]
+    scale = model.heads[own[0]](1)[0] if own else model.scale()
+    return float(scale.detach())
 
 
 def reranked(

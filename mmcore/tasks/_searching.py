@@ -93,8 +93,11 @@ def _texts(
 
 
 def _differing(captions: Sequence[dict[str, Any]]) -> list[int]:
-    """The places of the captions without repeated ones."""
-    return list({caption["text"]: place for place, caption in reversed(list(enumerate(captions)))}.values())[::-1]
+    """The places of the captions without repeated ones, in order."""
+    places: dict[tuple[str, str], int] = {}
+    for place, caption in enumerate(captions):
+        places.setdefault((caption["text"], primary(caption["lang"])), place)
+    return list(places.values())
 
 
 @dataclass(frozen=True)

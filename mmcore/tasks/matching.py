@@ -17,7 +17,7 @@ from mmcore.models.processor import Processor
 from mmcore.objectives._mixture import MixedBatch, MixedBatches, Mixture
 from mmcore.settings import AugmentSettings, Component, EvaluateSettings
 from mmcore.tasks import Base, Predictions, table
-from mmcore.tasks._reranking import Matching, log_odds
+from mmcore.tasks._reranking import Matching, likelihoods
 
 _ROWS_AT_ONCE = 256
 
@@ -73,7 +73,7 @@ class Task(Base):
         others = likest(model.processor.encode(texts), texts, keys, said)
         own = np.arange(len(rows))
         pairs = np.concatenate([np.stack([own, own], 1), np.stack([others, own], 1)])
-        odds = log_odds(Matching(places=2), model, batches, self.of, texts, pairs).reshape(2, -1)
+        odds = likelihoods(Matching(places=2), model, batches, self.of, texts, pairs).reshape(2, -1)
         return Predictions(table([
             {
                 "id": identity, "input_id": identity, "query": texts[place],

@@ -25,7 +25,7 @@ from mmcore.objectives._mixture import MixedBatch, MixedBatches, Mixture
 from mmcore.settings import AugmentSettings, Component, EvaluateSettings
 from mmcore.tasks import Base, Predictions, table
 from mmcore.tasks._reranking import RERANKERS, second_stage
-from mmcore.tasks._searching import SHOWN, Side, across, searches, sides_of
+from mmcore.tasks._searching import SHOWN, Search, Side, across, searches, sides_of
 
 Array = np.ndarray[Any, Any]
 PLACES = (1, 5, 10)
@@ -35,11 +35,11 @@ PLACES = (1, 5, 10)
 class Task(Base):
     """Retrieval between modalities, each two of those that one of `contrasts` names: objectives `contrast` without
     their name (`among`, `formula`, `weight`, `every`, `batch_size`), on which the model is trained. A contrast for
-    which a split has no rows is left out, but for the first.
+    which a split has no rows is left out; the first one's rows are what the task needs.
 
     `rerank` (null: no second stage): by what the best `places` between texts and a medium are put in order again,
-    `{name: caption, places: 10}` or `{name: matching, places: 10}`; its log odds are added to the logits of the
-    contrast."""
+    `{name: caption, places: 10}` or `{name: matching, places: 10}`; the likelihood is added to the logits of
+    the contrast."""
 
     contrasts: list[Component]
     rerank: Component | None
@@ -69,8 +69,9 @@ class Task(Base):
     def configure(self, model: MultimodalModel) -> None:
         for among in self._groups if self.rerank is not None else ():
             for medium in among if "text" in among else ():
-                if medium != "text":
-                    RERANKERS.build(self.rerank or {}).check(model, medium)
+                missing = "" if medium == "text" else RERANKERS.build(self.rerank or {}).missing(model, medium)
+                if missing:
+                    raise ValueError(missing)
 
     def batches(
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
@@ -103,12 +104,14 @@ class Task(Base):
         marks: dict[str, dict[str, float]] = {}
         embeddings: dict[str, dict[str, Array]] = {}
         reranker = None if self.rerank is None else RERANKERS.build(self.rerank)
-        for number, (batches, sides) in enumerate(self._embed(model.to(device).eval(), corpus, batch_size)):
+        across_languages: list[Search] = []
+        for batches, sides in self._embed(model.to(device).eval(), corpus, batch_size):
             found = searches(sides, top=max(SHOWN, reranker.places if reranker else 0))
             for one in found:
                 rows += one.rows(second_stage(reranker, model, batches, sides, one) if reranker else None)
-            if number == 0 and "text" in sides:
-                rows += [row for one in across(sides["text"]) for row in one.rows()]
+            if "text" in sides and not across_languages:
+                across_languages = across(sides["text"])
+                rows += [row for one in across_languages for row in one.rows()]
             for direction in dict.fromkeys(one.direction for one in found if one.direction.startswith("text_to_")):
                 asked = [one for one in found if one.direction == direction]
                 ideal = ceiling(
@@ -135,12 +138,14 @@ class Task(Base):
             if row["reranked"] is not None:
                 asked.setdefault(f"{row['direction']}_reranked", []).append(row | {"rank": row["reranked"]})
         scores = {}
+        second = "|reranked:{name}:{places}".format(**self.rerank) if self.rerank else ""
         for direction, rows in asked.items():
+            stage = second if direction.endswith("_reranked") else ""
             parts: dict[str, list[dict[str, Any]]] = {}
             for row in rows:
                 parts.setdefault(row["lang"], []).append(row)
-            found = _scores(direction, rows)
-            slices = {lang: _scores(direction, part) for lang, part in parts.items() if len(parts) > 1}
+            found = _scores(direction, rows, stage)
+            slices = {lang: _scores(direction, part, stage) for lang, part in parts.items() if len(parts) > 1}
             for name, score in found.items():
                 marks = dict(predictions.marks.get(name, {}))
                 own = {lang: part[name] for lang, part in slices.items()}
@@ -164,11 +169,11 @@ class Task(Base):
                 yield batches, sides_of(model, batches, among)
 
 
-def _scores(direction: str, rows: list[dict[str, Any]]) -> dict[str, Score]:
+def _scores(direction: str, rows: list[dict[str, Any]], stage: str) -> dict[str, Score]:
     ranks = np.array([row["rank"] for row in rows])
     positives, sizes = [len(row["references"]) for row in rows], [row["candidates"] for row in rows]
     candidates = "+".join(map(str, dict.fromkeys(sizes)))
-    signature = f"recall|queries:{len(ranks)}|candidates:{candidates}|ties:against|baseline:chance"
+    signature = f"recall|queries:{len(ranks)}|candidates:{candidates}|ties:against{stage}|baseline:chance"
     scores = {
         f"{direction}_recall@{k}": Score(recall_at(ranks, k), chance_recall(positives, sizes, k), len(ranks), signature)
         for k in PLACES

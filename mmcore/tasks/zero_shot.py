@@ -63,6 +63,11 @@ class Task(Base):
         """The closest class of every row that has the medium and one of the labels, and the cosine."""
         model.to(device).eval()
         view, names = labelled(corpus, self.label), list(self.classes)
+        if strange := {row[LABEL] for row in view.rows if row[LABEL]} - set(names):
+            raise ValueError(
+                f"zero_shot has no words for {', '.join(sorted(strange)[:5])} (labels of {self.label}); add them to "
+                "its classes"
+            )
         classes_CE = self._embedded(model)
         batches = Batches(view, model.processor, (self.of, LABEL), batch_size=batch_size, shuffle=False)
         places = iter(batches.indices)

@@ -6,7 +6,8 @@ import torch
 
 from mmcore.data.batches import Batches
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.tasks._reranking import RERANKERS, log_odds, reranked
+from mmcore.tasks._reranking import RERANKERS, likelihoods, reranked, second_stage
+from mmcore.tasks._searching import searches, sides_of
 from mmcore.tasks.retrieval import Task
 from tests.tasks.test_retrieval import EVALUATE, between
 from tests.tiny import MODEL, corpus, model
@@ -35,10 +36,10 @@ def by_hand(name: str, made: MultimodalModel, text: str, place: int) -> float:
 @pytest.mark.parametrize("name", RERANKERS.names())
 @pytest.mark.parametrize("size", [2, 3, 12])
 @torch.inference_mode()
-def test_the_log_odds_are_those_of_each_pair_alone_whatever_the_size_of_the_batch(name: str, size: int):
+def test_the_likelihoods_are_those_of_each_pair_alone_whatever_the_size_of_the_batch(name: str, size: int):
     made, reranker = with_head(), RERANKERS.build({"name": name, "places": 2})
     batches = Batches(corpus(scenes=8), made.processor, ("image", "captions"), batch_size=size, shuffle=False)
-    found = log_odds(reranker, made, batches, "image", TEXTS, PAIRS)
+    found = likelihoods(reranker, made, batches, "image", TEXTS, PAIRS)
     wanted = [by_hand(name, made, TEXTS[text], place) for text, place in PAIRS.tolist()]
     assert found == pytest.approx(wanted, abs=1e-4)
 
@@ -63,10 +64,40 @@ def test_recall_stands_for_both_stages_and_the_first_is_what_it_was(name: str):
     assert all(row["reranked"] <= 4 if row["rank"] <= 4 else row["reranked"] == row["rank"] for row in found)
     assert [row["reranked"] for row in found] != [row["rank"] for row in found]
     scores = task.score(both, rows, settings=EVALUATE, seed=1)
+    assert "|reranked:" + name + ":4|" in scores["text_to_image_reranked_recall@1"].signature
     share = 100 * np.mean([row["reranked"] <= 1 for row in found if row["direction"] == "text_to_image"])
     assert scores["text_to_image_reranked_recall@1"].value == pytest.approx(share)
     assert scores["text_to_image_recall@1"].references["ceiling"] > 0
     assert set(plain.score(one, rows, settings=EVALUATE, seed=1)) == {key for key in scores if "reranked" not in key}
+
+
+def test_a_champion_without_the_part_is_judged_by_the_first_stage_alone():
+    task = Task([between("image", "text")], {"name": "matching", "places": 4})
+    found = task.predict(model(), corpus(scenes=6), batch_size=5, device=torch.device("cpu"))
+    assert found.table["reranked"].null_count == 12
+    assert "text_to_image_recall@1" in task.score(found, corpus(), settings=EVALUATE, seed=1)
+
+
+@torch.inference_mode()
+def test_the_logits_beside_the_likelihood_are_those_of_the_formula_that_was_trained():
+    made = with_head()
+    made.add_heads({"contrast_image_text": {"name": "pair_bias"}})
+    made.heads["contrast_image_text"].scale.data.fill_(np.log(50))
+    batches = Batches(corpus(scenes=8), made.processor, ("image", "captions"), batch_size=8, shuffle=False)
+    sides = sides_of(made, batches, ["image", "text"])
+    one = searches(sides)[0]
+    found = second_stage(RERANKERS.build({"name": "matching", "places": 8}), made, batches, sides, one)
+    wanted = []
+    for place, query in enumerate(one.queries.labels):
+        cosines = sides["image"].vectors @ one.queries.vectors[place]
+        scores = [50 * cosines[other] + by_hand("matching", made, query, other) for other in range(8)]
+        wanted.append(1 + sum(score >= scores[place] for score in scores[:place] + scores[place + 1 :]))
+    assert found is not None
+    assert found.tolist() == wanted
+    for parameter in made.heads["matching_image_text"].parameters():
+        parameter.fill_(float("nan"))
+    with pytest.raises(ValueError, match="second stage is not finite"):
+        second_stage(RERANKERS.build({"name": "matching", "places": 8}), made, batches, sides, one)
 
 
 def test_between_two_media_and_from_language_to_language_there_is_one_stage():

@@ -32,7 +32,8 @@ def predicted() -> Predictions:
 
 def test_the_folder_is_the_registry():
     assert TASKS.names() == [
-        "captioning", "classification", "matching", "questions", "retrieval", "summarisation", "transcription", "zero_shot"
+        "captioning", "classification", "matching", "questions", "retrieval", "summarisation", "transcription",
+        "zero_shot",
     ]  # fmt: skip
     with pytest.raises(LookupError, match="needs the option 'contrasts'"):
         TASKS.build({"name": "retrieval"})
@@ -190,3 +191,12 @@ def test_rows_with_equal_positives_are_hits_of_each_other():
     assert table[0]["rank"] == 1 + min(order.index("scene-0"), order.index("scene-1"))
     scores = IMAGES.score(found, corpus(), settings=EVALUATE, seed=1)
     assert scores["text_to_image_recall@1"].baseline == pytest.approx(100 * 2 / 8)
+
+
+def test_a_caption_that_is_there_twice_asks_in_its_first_place_and_once_in_each_language():
+    row = {**scene(0), "captions": [{"text": text, "lang": lang} for text, lang in (
+        ("blue", "en"), ("red", "en"), ("blue", "en"), ("red", "de")
+    )]}  # fmt: skip
+    found = IMAGES.predict(model(), TinyCorpus([row, scene(1)]), batch_size=5, device=torch.device("cpu"))
+    assert found.table["query"].to_pylist()[:2] == ["blue", "a green square on the left"]
+    assert found.ids["text"][:3] == ["scene-0#0", "scene-0#1", "scene-0#3"]

@@ -40,3 +40,9 @@ def test_a_prompt_without_a_place_for_the_name_is_refused():
         Task(of="image", label="place", classes=PLACES, prompts=["a square"])
     with pytest.raises(ValueError, match="two classes"):
         Task(of="image", label="place", classes={"left": "left"}, prompts=["{}"])
+
+
+def test_a_label_that_no_class_names_is_refused():
+    task = Task(of="image", label="place", classes={"left": "left", "Right": "right"}, prompts=["{}"])
+    with pytest.raises(ValueError, match="no words for right"):
+        task.predict(model(), corpus(scenes=6, clips=0), batch_size=7, device=torch.device("cpu"))
