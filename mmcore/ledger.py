@@ -123,11 +123,14 @@ class Ledger:
         # A folder that was copied here: DVC looks at the cache first and says nothing of the files themselves.
         recorded = (self.root / "data.dvc").read_bytes()
         before = self.data_hash()
-        self.add_data()
-        if self.data_hash() == before:
-            return "same"
-        write_bytes(self.root / "data.dvc", recorded)
-        return "changed"
+        same = False
+        try:
+            self.add_data()
+            same = self.data_hash() == before
+        finally:
+            if not same:
+                write_bytes(self.root / "data.dvc", recorded)
+        return "same" if same else "changed"
 
     def data_hash(self, revision: str | None = None) -> str:
         """The version of data/ that data.dvc names, here or in `revision`: the MD5 of the list of its files, with

@@ -43,7 +43,7 @@ def start(workspace: Workspace) -> Server:
     if named:
         return Server(named.rstrip("/"), ours=False)
     home = workspace.state / "prefect"
-    with run_lock(home / "start.lock", "another start of the Prefect server"):
+    with run_lock(home / "start.lock", "another start of the Prefect server", patience=START_SECONDS):
         running = find(workspace)
         if running is not None:
             return running

@@ -24,7 +24,7 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     for split in [name for name in SPLITS if name in (arguments.split or SPLITS)]:
         pairs = embed_pairs(
             workspace.data, accepted, model, split, medium, plugins=settings.plugins,
-            device=str(choose(settings.train).torch), cache=workspace.state / "cache", engine=settings.data.engine,
+            device=str(choose(settings.train).torch), cache=workspace.state / "cache",
         )  # fmt: skip
         scored[split] = (pairs, misfits(pairs))
     table = review_table(scored)

@@ -12,11 +12,12 @@ class View:
     """Some rows of a corpus, any of them several times, with further columns.
 
     `entries`: for each row of the view, the place of its sample in `corpus`, what follows its id (empty: nothing), and
-    its further columns.
+    its further columns. `owners`: the ids of the rows' samples.
     """
 
     def __init__(self, corpus: Rows, entries: Sequence[tuple[int, str, Mapping[str, Any]]]) -> None:
         self._corpus, self._places = corpus, [place for place, _, _ in entries]
+        self.owners = [str(corpus.ids[place]) for place in self._places]
         self.ids = [f"{corpus.ids[place]}{suffix}" for place, suffix, _ in entries]
         self.rows = [{**corpus.rows[place], **more} for place, _, more in entries]
 

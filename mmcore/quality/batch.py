@@ -85,6 +85,10 @@ def _file_rows(files: Iterable[Path], folder: Path) -> Iterator[store.Row]:
         kind = FILES[path.suffix.lower()]
         name = path.relative_to(folder).as_posix()
         if kind == "text":
-            yield store.row(id=name, captions=[{"text": path.read_text(encoding="utf-8").strip(), "lang": None}])
+            try:
+                text = path.read_text(encoding="utf-8").strip()
+            except UnicodeDecodeError as error:
+                raise ValueError(f"{path} is no UTF-8 text ({error.reason}); convert it, or leave it out") from None
+            yield store.row(id=name, captions=[{"text": text, "lang": None}])
         else:
             yield store.row(**{"id": name, kind: path.read_bytes()})

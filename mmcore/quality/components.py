@@ -95,11 +95,12 @@ def _stored(evaluation: Path) -> dict[str, dict[str, NDArray[np.float32]]]:
     for path in sorted((evaluation / "embeddings").glob(f"{TASK}.*.npy")):
         names = pq.read_table(path.with_suffix(".parquet"), columns=["id"])["id"].to_pylist()
         vectors_NE = np.load(path)
-        found[path.name.removeprefix(f"{TASK}.").removesuffix(".npy")] = {
-            name.removesuffix("#0"): vectors_NE[index]
-            for index, name in enumerate(names)
-            if "#" not in name or name.endswith("#0")
-        }
+        modality = path.name.removeprefix(f"{TASK}.").removesuffix(".npy")
+        if modality == "text":
+            chosen = {name.removesuffix("#0"): place for place, name in enumerate(names) if name.endswith("#0")}
+        else:
+            chosen = {name: place for place, name in enumerate(names)}
+        found[modality] = {name: vectors_NE[place] for name, place in chosen.items()}
     return found
 
 

@@ -63,8 +63,8 @@ class DriftVerdict:
         """The verdict for people, in Markdown."""
         if self.verdict == TOO_FEW:
             return (
-                f"**{TOO_FEW}**: the batch has {self.rows} samples; a number is compared from {self.min_rows} samples"
-                " on (monitor.min_rows)"
+                f"**{TOO_FEW}**: the batch has {self.rows} samples, the reference {self.reference_rows}; a number is"
+                f" compared where both have {self.min_rows} samples of the same kind (monitor.min_rows)"
             )
         head = (
             f"**{self.verdict}**: {len(self.drifted)} of {len(self.columns)} columns differ,"

@@ -3,7 +3,7 @@ not done again."""
 
 import importlib
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cache as once
 from pathlib import Path
 from typing import Any
@@ -33,8 +33,8 @@ _CAPTIONS = pa.schema([("owner", pa.int64()), ("text", pa.string()), ("lang", pa
 @dataclass(frozen=True)
 class EmbedOptions:
     """`model`: the folder of a saved model, `weights`: the SHA-256 of its weights, `code`: that of its encoders, which
-    are found by name; `plugins`: modules that are imported first. `medium`: image or video. `runs`: the rows, as first
-    and last + 1 of each run. `device`: where it computes."""
+    are found by name, and of the `plugins`, modules that are imported first. `medium`: one of the media. `runs`: the
+    rows, as first and last + 1 of each run. `device`: where it computes."""
 
     model: str
     weights: str
@@ -47,29 +47,27 @@ class EmbedOptions:
 
 def embed_pairs(
     data: Path, accepted: pa.Table, model: Path, split: str, medium: str, *, plugins: Sequence[str] = (),
-    device: str = "cpu", cache: Path | None = None, engine: str = "local", processes: int | None = None,
+    device: str = "cpu", cache: Path | None = None, processes: int | None = None,
 ) -> Pairs:  # fmt: skip
     """Every caption of the accepted rows of `split` (id, split, shard, row) that have the `medium`, with that medium,
-    as the model saved in `model` embeds them. What it makes of a shard is kept in `cache`."""
+    as the model saved in `model` embeds them. What it makes of a shard is kept in `cache`; this machine does it, where
+    the model lies."""
     shards = list(store.shards(data, split))
     own = accepted.filter(pc.equal(accepted["split"], split))
     kept: dict[str, list[int]] = {}
     for shard, row in zip(own["shard"].to_pylist(), own["row"].to_pylist(), strict=True):
         kept.setdefault(shard, []).append(row)
+    whole = EmbedOptions(
+        str(model.resolve()), hash_file(model / WEIGHTS), _code(model, plugins), tuple(plugins), medium, (), device
+    )
     work = [
-        ShardWork(
-            data / shard.path, shard.sha256,
-            EmbedOptions(
-                str(model.resolve()), hash_file(model / WEIGHTS), _code(model), tuple(plugins), medium,
-                runs_of(sorted(kept[shard.path])), device,
-            ),
-        )
+        ShardWork(data / shard.path, shard.sha256, replace(whole, runs=runs_of(sorted(kept[shard.path]))))
         for shard in shards
         if shard.path in kept
-    ]  # fmt: skip
+    ]
     progress = Progress(f"embedding {split}", total=len(work), unit="shards")
     parts = []
-    for folder in map_shards(embed_shard, work, cache=cache, engine=engine, processes=processes):
+    for folder in map_shards(embed_shard, work, cache=cache, processes=processes):
         parts.append(_read(folder))
         progress.advance()
     return _joined(parts, read_json(model / "config.json")["model"]["embed_dim"])
@@ -123,10 +121,10 @@ def _load(folder: str, weights: str, plugins: tuple[str, ...], device: str) -> M
     return MultimodalModel.load(Path(folder), torch.device(device))
 
 
-def _code(model: Path) -> tuple[str, ...]:
+def _code(model: Path, plugins: Sequence[str]) -> tuple[str, ...]:
     encoders = read_json(model / "config.json")["model"]["encoders"].values()
     modules = [f"mmcore.models.encoders.{spec['name']}" for spec in encoders]
-    return tuple(code_of(module) for module in modules if fingerprint.exists(module))
+    return tuple(code_of(module) for module in (*modules, *plugins) if fingerprint.exists(module))
 
 
 def _read(folder: Path) -> dict[str, Any]:

@@ -21,6 +21,11 @@ from great_expectations.data_context.types.base import (
     InMemoryStoreBackendDefaults,
     ProgressBarsConfig,
 )
+from great_expectations.expectations.expectation import (
+    ColumnMapExpectation,
+    ColumnPairMapExpectation,
+    MulticolumnMapExpectation,
+)
 from great_expectations.expectations.registry import get_expectation_impl
 
 from mmcore.data.store import MEDIA
@@ -31,6 +36,8 @@ NAME = "samples"
 INDEX = "index"
 SPLIT = "split"
 _PARAMETER = "$PARAMETER"
+# Those that say which rows do not meet them.
+_OF_ROWS = (ColumnMapExpectation, ColumnPairMapExpectation, MulticolumnMapExpectation)
 _ADVICE = "docs/validation.md says how to write an expectation"
 
 
@@ -110,9 +117,12 @@ def read_suite(path: Path, settings: ValidateSettings, columns: Iterable[str]) -
             codes |= _code(entry.get("meta") or {})
             get_expectation_impl(entry["type"])
             # One at a time, so that the sentence can name it; the library raises whatever it likes.
-            found += gx.ExpectationSuite(NAME, expectations=[entry]).expectations
+            one = gx.ExpectationSuite(NAME, expectations=[entry]).expectations[0]
+            if "code" in (entry.get("meta") or {}) and not isinstance(one, _OF_ROWS):
+                raise ValueError("it is about the set, which has no 'code' but a sentence 'failure' or 'warning'")
+            found.append(one)
         except Exception as error:
-            reason = f"it has no {error}" if isinstance(error, KeyError) else str(error).strip().splitlines()[0]
+            reason = f"it has no {error}" if isinstance(error, KeyError) else _first_line(str(error)) or repr(error)
             raise ValueError(f"{where} cannot be used: {reason}; {_ADVICE}") from None
         needed.update(own)
     return Suite(found, tuple(name for name in known if name in needed), codes)
@@ -256,5 +266,9 @@ def _exception(info: dict[str, Any]) -> str | None:
     reports = [info] if "raised_exception" in info else list(info.values())
     for report in reports:
         if report["raised_exception"]:
-            return str(report["exception_message"]).strip().splitlines()[0]
+            return _first_line(str(report["exception_message"])) or "for a reason that it does not give"
     return None
+
+
+def _first_line(text: str) -> str:
+    return next(iter(text.strip().splitlines()), "")

@@ -100,6 +100,7 @@ _REJECTED = _all(
 PROBLEMS: dict[str, Problem] = {**_REPAIRED, **_FLAGGED, **_REJECTED}
 
 
+BOMB = "decompression_bomb"
 RELEASED, DROPPED = "released_by_person", "dropped_by_person"
 
 

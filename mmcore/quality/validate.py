@@ -21,7 +21,7 @@ from mmcore.data.engine import ShardWork, map_shards
 from mmcore.data.modalities import Limits
 from mmcore.quality import decisions, duplicates, probe
 from mmcore.quality.details import DETAILED, detail
-from mmcore.quality.problems import DROPPED, RELEASED, VERDICTS, Problem, verdict_of
+from mmcore.quality.problems import BOMB, DROPPED, RELEASED, VERDICTS, Problem, verdict_of
 from mmcore.quality.thumbnails import thumbnails
 from mmcore.settings import DataSettings, ValidateSettings
 from mmcore.workspace import Progress, write_json
@@ -219,7 +219,8 @@ def _quarantine(
     """A row for each sample that has problems. What was merely repaired is sound and needs no picture."""
     chosen = pa.array(list(problems), pa.int64())
     samples = profile.select(DETAILED).take(chosen).to_pylist()
-    shown = [index for index in problems if verdicts[index] != "repaired"]
+    # A bomb was refused by its header, and is not unpacked for its picture either.
+    shown = [index for index in problems if verdicts[index] != "repaired" and BOMB not in problems[index]]
     places = profile.select(["shard", "row"]).take(pa.array(shown, pa.int64())).to_pylist()
     place_of = {index: (place["shard"], place["row"]) for index, place in zip(shown, places, strict=True)}
     limits = Limits(settings.max_pixels, settings.max_seconds, settings.max_frames)

@@ -14,6 +14,7 @@ import pyarrow.parquet as pq
 from PIL import Image, ImageOps, ImageSequence
 
 from mmcore.data import store
+from mmcore.data.modalities.image import open_picture
 
 Row = dict[str, Any]
 PIXELS_LIMIT = 50_000_000
@@ -116,13 +117,13 @@ def _picture(content: bytes) -> Picture | None:
         with warnings.catch_warnings():
             # Pillow warns of very large pictures; they are refused below.
             warnings.simplefilter("ignore", Image.DecompressionBombWarning)
-            image = Image.open(io.BytesIO(content))
+            image = open_picture(content, "picture")
         with image:
-            if image.width * image.height > PIXELS_LIMIT:
+            if image.width * image.height * getattr(image, "n_frames", 1) > PIXELS_LIMIT:
                 return None
             frames = _frames(image)
-    except (OSError, ValueError, SyntaxError, Image.DecompressionBombError):
-        # Pillow's words for "not a picture" or "broken off"; the page then shows a placeholder.
+    except Exception:
+        # Decoders raise whatever they like on broken bytes; the page then shows a placeholder.
         return None
     still = _still(frames[0][0])
     moving = _moving(frames) if len(frames) > 1 else still

@@ -17,7 +17,7 @@ from mmcore.fingerprint import fingerprint
 from mmcore.serving import weights
 from mmcore.serving.identity import code_files, digest, versions
 from mmcore.settings import ServeSettings
-from mmcore.workspace import hash_file, read_json, sync_folder, write_json
+from mmcore.workspace import hash_file, read_json, run_lock, sync_folder, write_json
 
 ENTRY = "mmcore.serving.bento"
 # Found by name when a model is loaded, so that no import statement leads to them.
@@ -46,7 +46,9 @@ def package(
     """
     tag, store = f"{name.lower()}:{version}", store.resolve()
     # The context lies outside the store: BentoML reads nothing below a hidden folder, and a project's store is in one.
-    with _folder(store, ".build-") as home, _folder(Path(tempfile.gettempdir()), f"mmcore-{_short(store)}-") as context:
+    alone = run_lock(store / "build.lock", f"the build of {tag}", patience=BUILD_SECONDS)
+    place = Path(tempfile.gettempdir())
+    with alone, _folder(store, ".build-") as home, _folder(place, f"mmcore-{_short(store)}-") as context:
         known_as = {"name": name, "version": version, "model_hash": model_hash}
         made_of = {"tasks": list(tasks), "plugins": list(plugins)}
         identity = known_as | made_of | _assemble(context, tasks_folder, tasks, plugins, serve)

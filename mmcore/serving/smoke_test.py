@@ -6,6 +6,7 @@ must prove that its code and its models are the released ones, and give the gold
 
 import json
 import os
+import shutil
 import subprocess
 import sys
 import sysconfig
@@ -72,8 +73,8 @@ def smoke_test(
             if not problem:
                 counts, problem = ask(client, golden)
             seconds["all"] = round(time.monotonic() - started, 2)
-    except (RuntimeError, OSError) as error:
-        problem = str(error)
+    except (RuntimeError, OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
+        problem = str(error) or type(error).__name__
     result = SmokeResult(not problem, problem, counts, seconds)
     write_json(logs / "smoke_test.json", asdict(result))
     return result
@@ -96,7 +97,11 @@ def check_identity(identity: Mapping[str, Any], model_hash: str, code_hash: str)
 def served(tag: str, store: Path, log: Path) -> Iterator[Client]:
     """The Bento, serving and ready; RuntimeError with its last words if it does not start."""
     folder = Path(tempfile.mkdtemp(prefix="mmcore-smoke-"))
-    python = _environment(folder)
+    try:
+        python = _environment(folder)
+    except BaseException:
+        shutil.rmtree(folder)
+        raise
     port = free_port()
     command = [str(python), "-m", "bentoml", "serve", tag, "--host", "127.0.0.1", "--port", str(port)]
     with open(log, "wb") as output:
@@ -178,7 +183,7 @@ def ask(client: Client, golden: Path) -> tuple[dict[str, int], str]:
             for request, problem in zip(requests, problems, strict=True):
                 if problem:
                     return counts, f"{task}, golden request {request['id']}: {problem}"
-    return counts, "" if content.tasks else "there are no golden requests"
+    return counts, "" if any(content.tasks.values()) else "there are no golden requests"
 
 
 def _check(check: Check, client: Client, request: Request, *, golden: _Golden) -> str:

@@ -108,6 +108,10 @@ async def read_form(
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "multipart/form-data":
         raise Refusal(415, f"{path} takes multipart/form-data, not {media_type[:80] or 'an empty content type'}")
+    options = [option.strip() for option in headers["content-type"].lower().split(";")[1:]]
+    if any(option.startswith("charset") and "utf-8" not in option for option in options):
+        # Python knows codecs that fail in ways of their own, or make characters that nothing can write.
+        raise Refusal(415, f"{path} reads its texts as UTF-8; send no other charset in the content type")
     content = await _parse(headers, body, limits)
     try:
         _check_fields(path, form, content, limits)

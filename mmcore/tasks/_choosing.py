@@ -9,6 +9,7 @@ import torch.nn.functional as F
 from torch import Tensor
 
 from mmcore.data.batches import LABEL, Batch, Batches, Rows, columns_of
+from mmcore.data.views import View
 from mmcore.metrics import Score
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
@@ -38,7 +39,7 @@ class Choosing(Base):
         """The inputs that the head looks at."""
         raise NotImplementedError
 
-    def view(self, corpus: Rows) -> Rows:
+    def view(self, corpus: Rows) -> View:
         """The rows with what is right for each in the column `label`."""
         raise NotImplementedError
 
@@ -47,7 +48,7 @@ class Choosing(Base):
         return [self.term]
 
     def batches(self, corpus: Rows, processor: Processor, **options: Any) -> Batches:
-        return self._batches(corpus, processor, self.heads(corpus), **options)
+        return self._batches(self.view(corpus), processor, self.heads(corpus), **options)
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
         return {self.term: choosing_loss(model, batch, self.sources, self.answered_by)}
@@ -55,7 +56,7 @@ class Choosing(Base):
     @torch.inference_mode()
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         """`accuracy` (0 to 100; a label that the model does not know is wrong) and `loss` over all rows."""
-        batches = self._in_order(model, corpus, batch_size)
+        batches = self._in_order(model, self.view(corpus), batch_size)
         right = loss = 0.0
         for number in range(len(batches)):
             batch = batches.at(number).to(model.device)
@@ -68,7 +69,8 @@ class Choosing(Base):
     @torch.inference_mode()
     def predict(self, model: MultimodalModel, corpus: Rows, *, batch_size: int, device: torch.device) -> Predictions:
         """The likeliest class of every row that has the inputs and a label, its probability, and what is right."""
-        batches = self._in_order(model.to(device).eval(), corpus, batch_size)
+        view = self.view(corpus)
+        batches = self._in_order(model.to(device).eval(), view, batch_size)
         classes = model.head_specs[self.answered_by]["classes"]
         places = iter(batches.indices)
         rows = []
@@ -76,9 +78,10 @@ class Choosing(Base):
             batch = batches.at(number).to(device)
             best = logits(model, batch, self.sources, self.answered_by).softmax(1).max(1)
             for identity, share, chosen in zip(batch.ids, best.values.tolist(), best.indices.tolist(), strict=True):
-                row = batches.corpus.rows[next(places)]
+                place = next(places)
+                row = view.rows[place]
                 rows.append({
-                    "id": identity, "input_id": identity.partition("#")[0], "query": row.get("question"),
+                    "id": identity, "input_id": view.owners[place], "query": row.get("question"),
                     "prediction": classes[chosen], "references": row.get("answers") or [row[LABEL]], "score": share,
                 })  # fmt: skip
         return Predictions(table(rows))
@@ -88,12 +91,12 @@ class Choosing(Base):
     ) -> dict[str, Score]:
         return score_choices(predictions, self.view(train))
 
-    def _batches(self, corpus: Rows, processor: Processor, heads: Mapping[str, Component], **options: Any) -> Batches:
+    def _batches(self, view: View, processor: Processor, heads: Mapping[str, Component], **options: Any) -> Batches:
         needs = (*columns_of(self.sources), LABEL)
-        return Batches(self.view(corpus), processor, needs, label=numbers(heads, self.answered_by), **options)
+        return Batches(view, processor, needs, label=numbers(heads, self.answered_by), **options)
 
-    def _in_order(self, model: MultimodalModel, corpus: Rows, batch_size: int) -> Batches:
-        return self._batches(corpus, model.processor, model.head_specs, batch_size=batch_size, shuffle=False)
+    def _in_order(self, model: MultimodalModel, view: View, batch_size: int) -> Batches:
+        return self._batches(view, model.processor, model.head_specs, batch_size=batch_size, shuffle=False)
 
 
 def score_choices(predictions: Predictions, train: Rows) -> dict[str, Score]:

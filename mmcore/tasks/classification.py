@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmcore.data.batches import Rows, columns_of
-from mmcore.data.views import classes, labelled
+from mmcore.data.views import View, classes, labelled
 from mmcore.settings import Component
 from mmcore.tasks._choosing import Choosing
 
@@ -30,7 +30,7 @@ class Task(Choosing):
     def answered_by(self) -> str:
         return self.label
 
-    def view(self, corpus: Rows) -> Rows:
+    def view(self, corpus: Rows) -> View:
         return labelled(corpus, self.label)
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:

@@ -4,7 +4,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmcore.data.batches import Rows
-from mmcore.data.views import questions
+from mmcore.data.views import View, questions
 from mmcore.objectives._choosing import answers_head
 from mmcore.settings import Component
 from mmcore.tasks._choosing import Choosing
@@ -31,7 +31,7 @@ class Task(Choosing):
     def answered_by(self) -> str:
         return f"answers_{self.of}"
 
-    def view(self, corpus: Rows) -> Rows:
+    def view(self, corpus: Rows) -> View:
         return questions(corpus)
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:

@@ -54,6 +54,18 @@ def test_the_stored_embeddings_of_the_chosen_samples_are_fitted(tmp_path):
     assert modalities(tmp_path) == ["image", "text"]
 
 
+def test_ids_of_samples_may_end_like_those_of_texts(tmp_path):
+    folder = tmp_path / "evaluation" / "embeddings"
+    folder.mkdir(parents=True)
+    names = ["clip#0", "clip#1", "clip", "C#/x", "e"]
+    np.save(folder / "retrieval.video.npy", POINTS)
+    pq.write_table(pa.table({"id": names}), folder / "retrieval.video.parquet")
+    np.save(folder / "retrieval.text.npy", POINTS)
+    pq.write_table(pa.table({"id": [f"{name}#0" for name in names]}), folder / "retrieval.text.parquet")
+    points = fit(tmp_path / "evaluation", tmp_path, names, 1)
+    assert [points[name]["video_caption_similarity"] for name in names] == [3, 131, 75, 11, 3]
+
+
 def test_a_batch_is_measured_against_what_was_fitted(tmp_path):
     np.save(tmp_path / "components.image.npy", np.array([[0, 0, 0], [0, 1, 0]], np.float64))
     np.save(tmp_path / "embeddings.image.npy", UNIT[:1])

@@ -147,6 +147,8 @@ def test_a_person_may_give_a_known_code_another_verdict(expectations, tmp_path):
         ({"type": "expect_column_values_to_be_unique", "kwargs": {"column": "id"}, "meta": {"code": "new"}},
          "the code 'new' is new: its meta needs 'verdict'"),
         ({"type": "expect_column_values_to_be_unique", "kwargs": {"column": "id"}}, "its meta has no 'code'"),
+        ({"type": "expect_column_mean_to_be_between", "kwargs": {"column": "image_width", "min_value": 1},
+          "meta": {"code": "no_id"}}, "it is about the set, which has no 'code'"),
         ({"type": "expect_column_values_to_be_unique", "meta": {"code": "no_id"}}, "it has no 'kwargs'"),
         ({"type": "expect_column_values_to_be_unique", "kwargs": {"column": "id", "row_condition": "split=='x'"},
           "meta": {"code": "no_id"}}, "write row_condition as"),

@@ -62,6 +62,15 @@ def test_a_file_in_place_of_a_text_is_refused() -> None:
     assert refused("/embed", [("texts", ("a.txt", b"hello"))]) == (400, "texts takes text, not a file")
 
 
+@pytest.mark.parametrize("charset", ["undefined", "unicode_escape", "latin-1", '"utf-7"'])
+def test_texts_are_utf_8_and_nothing_that_a_client_names(charset: str) -> None:
+    content_type, body = form([("texts", "\\ud800")])
+    with pytest.raises(Refusal, match="reads its texts as UTF-8") as caught:
+        send("/embed", f"{content_type}; charset={charset}", body)
+    assert caught.value.status == 415
+    assert send("/embed", f"{content_type}; charset=UTF-8", body)[0].value == "\\ud800"
+
+
 def test_what_cannot_be_decoded_is_named_by_its_place() -> None:
     fields: list[Sent] = [("images", ("a", b"fine")), ("images", ("b", b"broken"))]
     assert refused("/caption", fields) == (400, "images[1]: the image cannot be read")
