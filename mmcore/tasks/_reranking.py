@@ -20,8 +20,11 @@ RERANKERS: Table[Any] = Table("reranker")
 
 
 class Reranker(Protocol):
-    """How likely a text and a medium belong together, for the best `places` of each query."""
+    """How likely a text and a medium belong together, for the best `places` of each query, between texts and the media
+    `of`."""
 
+    @property
+    def of(self) -> Sequence[str]: ...
     @property
     def places(self) -> int: ...
 
@@ -38,6 +41,7 @@ class Caption:
     """The logarithm of the probability that the decoder writes that text about that medium. Among the texts for one
     medium, it favours those that are written often anyhow."""
 
+    of: list[str]
     places: int
 
     def missing(self, model: MultimodalModel, medium: str) -> str:
@@ -56,6 +60,7 @@ class Caption:
 class Matching:
     """The log odds of the head that the objective `matching` has trained."""
 
+    of: list[str]
     places: int
 
     def missing(self, model: MultimodalModel, medium: str) -> str:
@@ -111,10 +116,11 @@ def second_stage(
 ) -> NDArray[np.int64] | None:
     """The rank [Q] of each query's best positive when the first `places` that it found are put in the order of their
     likelihood plus the logits of the contrast; ties count against it, and what was not among them keeps its rank. None
-    between two media, and by a model that lacks what it takes. `batches`: the rows whose media are in `sides`."""
+    where it is not asked for, and by a model that lacks what it takes. `batches`: the rows whose media are in
+    `sides`."""
     source, _, target = one.direction.partition("_to_")
     medium = target if source == "text" else source
-    if "text" not in (source, target) or reranker.missing(model, medium):
+    if "text" not in (source, target) or medium not in reranker.of or reranker.missing(model, medium):
         return None
     top_QK = one.ranking.top[:, : reranker.places]
     asking, asked = sides[source].places_of(one.queries), sides[target].places_of(one.candidates)

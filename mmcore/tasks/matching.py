@@ -73,7 +73,7 @@ class Task(Base):
         others = likest(model.processor.encode(texts), texts, keys, said)
         own = np.arange(len(rows))
         pairs = np.concatenate([np.stack([own, own], 1), np.stack([others, own], 1)])
-        odds = likelihoods(Matching(places=2), model, batches, self.of, texts, pairs).reshape(2, -1)
+        odds = likelihoods(Matching(of=[self.of], places=2), model, batches, self.of, texts, pairs).reshape(2, -1)
         return Predictions(table([
             {
                 "id": identity, "input_id": identity, "query": texts[place],

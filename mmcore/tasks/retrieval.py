@@ -37,9 +37,9 @@ class Task(Base):
     their name (`among`, `formula`, `weight`, `every`, `batch_size`), on which the model is trained. A contrast for
     which a split has no rows is left out; the first one's rows are what the task needs.
 
-    `rerank` (null: no second stage): by what the best `places` between texts and a medium are put in order again,
-    `{name: caption, places: 10}` or `{name: matching, places: 10}`; the likelihood is added to the logits of
-    the contrast."""
+    `rerank` (null: no second stage): by what the best `places` between texts and the media `of` are put in order again,
+    `{name: caption, of: [image], places: 10}`, or by `matching`; the likelihood is added to the logits of the
+    contrast."""
 
     contrasts: list[Component]
     rerank: Component | None
@@ -52,8 +52,14 @@ class Task(Base):
         pairs = [frozenset(pair) for among in self._groups for pair in combinations(among, 2)]
         if not pairs or len(set(pairs)) != len(pairs):
             raise ValueError("each two modalities must stand in one of the contrasts of retrieval, and in one only")
-        if self.rerank is not None and not RERANKERS.build(self.rerank).places > 1:
-            raise ValueError(f"retrieval re-ranks the first {self.rerank['places']}; choose 2 places or more")
+        if self.rerank is None:
+            return
+        reranker = RERANKERS.build(self.rerank)
+        if reranker.places < 2:
+            raise ValueError(f"retrieval re-ranks the first {reranker.places}; choose 2 places or more")
+        searched = {name for among in self._groups if "text" in among for name in among if name != "text"}
+        if not reranker.of or not set(reranker.of) <= searched:
+            raise ValueError(f"retrieval re-ranks {reranker.of}; choose among: {', '.join(sorted(searched))}")
 
     @property
     def needs(self) -> tuple[str, ...]:
@@ -67,11 +73,10 @@ class Task(Base):
         return self._mixture(corpus).heads(corpus)
 
     def configure(self, model: MultimodalModel) -> None:
-        for among in self._groups if self.rerank is not None else ():
-            for medium in among if "text" in among else ():
-                missing = "" if medium == "text" else RERANKERS.build(self.rerank or {}).missing(model, medium)
-                if missing:
-                    raise ValueError(missing)
+        if self.rerank is not None:
+            reranker = RERANKERS.build(self.rerank)
+            for missing in filter(None, (reranker.missing(model, medium) for medium in reranker.of)):
+                raise ValueError(missing)
 
     def batches(
         self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings

@@ -69,8 +69,8 @@ def test_too_few_rows_give_no_verdict(chain, drift, tmp_path):
     verdict = drift.compare(chain.root / "reference", batch, chain.settings.monitor, tmp_path / "r.html")
     assert (verdict.verdict, verdict.columns) == ("too few rows", ())
     assert verdict.describe() == (
-        "**too few rows**: the batch has 19 samples, the reference 100; a number is compared where both have 20 samples "
-        "of the same kind (monitor.min_rows)"
+        "**too few rows**: the batch has 19 samples, the reference 100; a number is compared where both have 20 "
+        "samples of the same kind (monitor.min_rows)"
     )
     assert not (tmp_path / "r.html").exists()
 

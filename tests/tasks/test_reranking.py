@@ -37,7 +37,7 @@ def by_hand(name: str, made: MultimodalModel, text: str, place: int) -> float:
 @pytest.mark.parametrize("size", [2, 3, 12])
 @torch.inference_mode()
 def test_the_likelihoods_are_those_of_each_pair_alone_whatever_the_size_of_the_batch(name: str, size: int):
-    made, reranker = with_head(), RERANKERS.build({"name": name, "places": 2})
+    made, reranker = with_head(), RERANKERS.build({"name": name, "of": ["image"], "places": 2})
     batches = Batches(corpus(scenes=8), made.processor, ("image", "captions"), batch_size=size, shuffle=False)
     found = likelihoods(reranker, made, batches, "image", TEXTS, PAIRS)
     wanted = [by_hand(name, made, TEXTS[text], place) for text, place in PAIRS.tolist()]
@@ -56,7 +56,7 @@ def test_recall_stands_for_both_stages_and_the_first_is_what_it_was(name: str):
     made, rows = with_head(), corpus(scenes=12)
     made.logit_scale.data.zero_()  # an untrained second stage would not be heard beside the first
     plain = Task([between("image", "text")], None)
-    task = replace(plain, rerank={"name": name, "places": 4})
+    task = replace(plain, rerank={"name": name, "of": ["image"], "places": 4})
     one, both = (each.predict(made, rows, batch_size=5, device=torch.device("cpu")) for each in (plain, task))
     assert both.table.drop_columns("reranked").equals(one.table.drop_columns("reranked"))
     assert one.table["reranked"].null_count == 24
@@ -72,7 +72,7 @@ def test_recall_stands_for_both_stages_and_the_first_is_what_it_was(name: str):
 
 
 def test_a_champion_without_the_part_is_judged_by_the_first_stage_alone():
-    task = Task([between("image", "text")], {"name": "matching", "places": 4})
+    task = Task([between("image", "text")], {"name": "matching", "of": ["image"], "places": 4})
     found = task.predict(model(), corpus(scenes=6), batch_size=5, device=torch.device("cpu"))
     assert found.table["reranked"].null_count == 12
     assert "text_to_image_recall@1" in task.score(found, corpus(), settings=EVALUATE, seed=1)
@@ -86,7 +86,7 @@ def test_the_logits_beside_the_likelihood_are_those_of_the_formula_that_was_trai
     batches = Batches(corpus(scenes=8), made.processor, ("image", "captions"), batch_size=8, shuffle=False)
     sides = sides_of(made, batches, ["image", "text"])
     one = searches(sides)[0]
-    found = second_stage(RERANKERS.build({"name": "matching", "places": 8}), made, batches, sides, one)
+    found = second_stage(RERANKERS.build({"name": "matching", "of": ["image"], "places": 8}), made, batches, sides, one)
     wanted = []
     for place, query in enumerate(one.queries.labels):
         cosines = sides["image"].vectors @ one.queries.vectors[place]
@@ -97,23 +97,27 @@ def test_the_logits_beside_the_likelihood_are_those_of_the_formula_that_was_trai
     for parameter in made.heads["matching_image_text"].parameters():
         parameter.fill_(float("nan"))
     with pytest.raises(ValueError, match="second stage is not finite"):
-        second_stage(RERANKERS.build({"name": "matching", "places": 8}), made, batches, sides, one)
+        second_stage(RERANKERS.build({"name": "matching", "of": ["image"], "places": 8}), made, batches, sides, one)
 
 
-def test_between_two_media_and_from_language_to_language_there_is_one_stage():
-    task = Task([between("image", "audio")], {"name": "caption", "places": 4})
-    found = task.predict(model(), corpus(scenes=6), batch_size=5, device=torch.device("cpu"))
-    assert found.table["reranked"].null_count == 12
+def test_only_what_is_asked_for_is_re_ranked():
+    task = Task([between("image", "audio", "text")], {"name": "caption", "of": ["image"], "places": 4})
+    rows = task.predict(model(), corpus(scenes=6), batch_size=5, device=torch.device("cpu")).table.to_pylist()
+    twice = {row["direction"] for row in rows if row["reranked"] is not None}
+    assert twice == {"text_to_image", "image_to_text"}
+    assert len({row["direction"] for row in rows}) == 6
 
 
 def test_a_model_that_cannot_re_rank_is_told_before_it_is_trained():
     with pytest.raises(ValueError, match="no decoder; set rerank to null"):
-        Task([between("image", "text")], {"name": "caption", "places": 4}).configure(
+        Task([between("image", "text")], {"name": "caption", "of": ["image"], "places": 4}).configure(
             model(settings=replace(MODEL, decoder=None))
         )
     with pytest.raises(ValueError, match=r"no head for image and text; add the objective matching between \[image"):
-        Task([between("image", "text")], {"name": "matching", "places": 4}).configure(model())
+        Task([between("image", "text")], {"name": "matching", "of": ["image"], "places": 4}).configure(model())
     with pytest.raises(ValueError, match="re-ranks the first 1; choose 2 places"):
-        Task([between("image", "text")], {"name": "caption", "places": 1})
+        Task([between("image", "text")], {"name": "caption", "of": ["image"], "places": 1})
+    with pytest.raises(ValueError, match="choose among: image"):
+        Task([between("image", "text"), between("audio", "video")], {"name": "caption", "of": ["audio"], "places": 4})
     with pytest.raises(LookupError, match="no reranker named 'votes'; choose one of: caption, matching"):
-        Task([between("image", "text")], {"name": "votes", "places": 3})
+        Task([between("image", "text")], {"name": "votes", "of": ["image"], "places": 3})

@@ -17,7 +17,7 @@ TASKS = {
     "retrieval": {
         "name": "retrieval",
         "contrasts": [{"among": ["image", "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None}],
-        "rerank": {"name": "caption", "places": 2},
+        "rerank": {"name": "caption", "of": ["image"], "places": 2},
     },
     "captioning": {"name": "captioning", "of": "image", "choice": "consensus", "smoothing": 0.0, "beams": 1},
     "summarisation": {"name": "summarisation", "wordings": ["summary"], "choice": "any", "smoothing": 0.0, "beams": 1},
