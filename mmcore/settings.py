@@ -135,10 +135,12 @@ class PretrainSettings:
 
 @dataclass(frozen=True)
 class FinetuneSettings:
-    """Fine-tuning for one task. `init`: pretrained, or scratch to measure what pretraining gives."""
+    """Fine-tuning for one task. `init`: pretrained, or scratch to measure what pretraining gives. `adapter`: what
+    learns, null for all weights."""
 
     __pydantic_config__ = STRICT
     init: str
+    adapter: Component | None
     task: Component
     augment: AugmentSettings
     optim: OptimSettings

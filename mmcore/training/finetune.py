@@ -12,6 +12,7 @@ from mmcore.models.processor import Processor
 from mmcore.settings import Settings
 from mmcore.tasks import TASKS
 from mmcore.training import checkpoint
+from mmcore.training.adapters import ADAPTERS
 from mmcore.training.device import choose
 from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import write_json
@@ -42,10 +43,17 @@ def finetune(
     else:
         raise ValueError(f"finetune.{task}.init is '{own.init}'; choose pretrained or scratch")
     learner.configure(model)
+    adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
+    if adapter is not None:
+        heads = learner.heads(train)
+        model.add_heads(heads)
+        adapter.attach(model, set(heads))
     result = fit(
         model, learner, train, validation, optim=own.optim, augment=own.augment, device=device, seed=settings.seed,
         checkpoints=checkpoints, logs=logs, phase=f"finetune {task}",
     )  # fmt: skip
+    if adapter is not None:
+        adapter.fold(model)
     if ranks.rank() == 0:
         model.save(output)
         write_training(output, result, [])

@@ -79,8 +79,8 @@ class AdamW:
     """Adam with decoupled weight decay (Loshchilov and Hutter 2019), betas 0.9 and 0.98, by torch's fused kernel.
 
     Only matrices decay, not biases, norms, word vectors or positions. `rates`: factors on the learning rate by name,
-    1 where there is none. torch's function, not its class: the class
-    imports the compiler, a second or more in every process.
+    1 where there is none. torch's function, not its class: the class imports the compiler, a second or more in every
+    process.
     """
 
     def __init__(self, weights: Weights, settings: OptimSettings, rates: Mapping[str, float]) -> None:

@@ -13,6 +13,7 @@ from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
 from mmcore.settings import Settings
 from mmcore.tasks import TASKS
+from mmcore.training.adapters import ADAPTERS
 from mmcore.training.device import choose
 
 
@@ -26,6 +27,9 @@ def rehearse(data: Path, settings: Settings) -> str:
     for spec in settings.pretrain.objectives:
         OBJECTIVES.build(spec)
     needs = {task: TASKS.build(settings.finetune[task].task).needs for task in settings.tasks}
+    for task in settings.tasks:
+        if settings.finetune[task].adapter is not None:
+            ADAPTERS.build(settings.finetune[task].adapter or {})
     lacking = store.lacking_columns(data, {column for columns in needs.values() for column in columns})
     problems = [_without(task, settings, sorted(lacking & set(columns))) for task, columns in needs.items()]
     if any(problems):
