@@ -72,6 +72,8 @@ class MultimodalModel(nn.Module):
         self.decoder = None if settings.decoder is None else DECODERS.build(settings.decoder, **given)
         initialise(self)
         self.beams = 1
+        # The head that a task which chooses among classes has left the answer to.
+        self.answers_by: str | None = None
         self._given = given
         # Factors on the learning rate, where they are not 1, by the parameter's name.
         self.rates = {
@@ -196,6 +198,7 @@ class MultimodalModel(nn.Module):
             "prepare": dataclasses.asdict(self.processor.prepare),
             "heads": self.head_specs,
             "generation": {"beams": self.beams},
+            "answers_by": self.answers_by,
         }
         write_json(folder / "config.json", config)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
@@ -210,7 +213,7 @@ class MultimodalModel(nn.Module):
             raise ValueError(f"{folder / 'config.json'} is no {MODEL_TYPE} but '{config.get('model_type')}'")
         processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
         model = cls(ModelSettings(**config["model"]), processor, config["heads"])
-        model.beams = config["generation"]["beams"]
+        model.beams, model.answers_by = config["generation"]["beams"], config["answers_by"]
         model.restore(load_file(folder / "model.safetensors"), str(folder))
         return model.to(device or torch.device("cpu")).eval()
 

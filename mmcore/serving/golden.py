@@ -26,6 +26,8 @@ MEDIA = pa.schema([("key", pa.string()), ("kind", pa.string()), ("content", pa.b
 VECTORS = pa.schema([("key", pa.string()), ("vector", pa.list_(pa.float32()))])
 
 Row = dict[str, Any]
+# The fields that media are sent in one of.
+SENT_AS = {"image": "image", "video": "clip"}
 
 
 def write_golden(output: Path, *, data: Path, validated: Path, evaluation: Path, settings: Settings) -> None:
@@ -37,10 +39,15 @@ def write_golden(output: Path, *, data: Path, validated: Path, evaluation: Path,
     samples = _Samples(data, validated)
     requests: dict[str, list[Row]] = {}
     for task in settings.tasks:
-        if task in MAKERS:
-            rows = read_table(evaluation / "predictions" / f"{task}.parquet").to_pylist()
-            of = settings.finetune[task].medium
-            requests[task] = MAKERS[task](rows, of, samples, settings.release.golden)
+        own = settings.finetune[task]
+        chosen_by = _inputs(own.task)
+        if task not in MAKERS and not chosen_by:
+            continue
+        rows = read_table(evaluation / "predictions" / f"{task}.parquet").to_pylist()
+        if chosen_by:
+            requests[task] = _choosing(_spread(rows, settings.release.golden), task, chosen_by, samples)
+        else:
+            requests[task] = MAKERS[task](rows, own.medium, samples, settings.release.golden)
     write_json(output / "requests.json", {"tolerance": TOLERANCE, "tasks": requests})
     pq.write_table(samples.media(), output / "media.parquet", compression="none")
     pq.write_table(_vectors(requests, evaluation), output / "vectors.parquet", compression="zstd")
@@ -58,14 +65,17 @@ class _Samples:
         self._kinds: dict[tuple[str, str], str] = {}
         self.contents: dict[str, tuple[str, bytes]] = {}
 
-    def read(self, ids: Sequence[str], kind: str) -> None:
-        """Read the media `kind` and the transcript of these samples."""
-        for identity in sorted(set(ids) - {known for known, of in self._kinds if of == kind}):
+    def read(self, ids: Sequence[str], *kinds: str) -> None:
+        """Read these media and the texts of these samples."""
+        for identity in sorted(set(ids)):
+            if identity in self._rows and all((identity, kind) in self._kinds for kind in kinds):
+                continue
             shard, number = self._places[identity]
-            row = read_rows(self._data / shard, [kind, "transcript"], start=number, stop=number + 1)[0]
-            key = hashlib.sha256(row[kind]).hexdigest()
-            self.contents[key] = (kind, row[kind])
-            self._kinds[identity, kind] = key
+            row = read_rows(self._data / shard, [*kinds, "transcript", "captions"], start=number, stop=number + 1)[0]
+            for kind in kinds:
+                key = hashlib.sha256(row[kind]).hexdigest()
+                self.contents[key] = (kind, row[kind])
+                self._kinds[identity, kind] = key
             self._rows[identity] = row
 
     def key(self, identity: str, kind: str) -> str:
@@ -77,6 +87,9 @@ class _Samples:
     def transcript(self, identity: str) -> str | None:
         found: str | None = self._rows[identity]["transcript"]
         return found or None
+
+    def text(self, identity: str) -> str:
+        return str(self._rows[identity]["captions"][0]["text"])
 
     def media(self) -> pa.Table:
         contents = sorted(self.contents.items())
@@ -125,6 +138,38 @@ def _retrieval(rows: list[Row], of: str, samples: _Samples, count: int) -> list[
                 "ids": [names[key] for key in keys],
                 "order": sorted(range(len(keys)), key=lambda place: -sent[keys[place]]),
                 "scores": [sent[key] for key in keys],
+            }
+        )
+    return requests
+
+
+def _inputs(task: Mapping[str, Any]) -> list[str]:
+    """What a task looks at that chooses among classes, if all of it can be sent; of other tasks nothing."""
+    found: list[str] = []
+    if task["name"] == "questions":
+        found = ["question", task["of"]]
+    elif task["name"] == "classification":
+        found = list(task["inputs"])
+    return found if set(found) <= {*SENT_AS, "text", "transcript", "question"} else []
+
+
+def _choosing(rows: list[Row], task: str, inputs: Sequence[str], samples: _Samples) -> list[Row]:
+    requests = []
+    kinds = [name for name in inputs if name in SENT_AS]
+    samples.read([row["input_id"] for row in rows], *kinds)
+    for row in rows:
+        identity = row["input_id"]
+        texts = {"question": row["query"], "transcript": samples.transcript(identity)}
+        if "text" in inputs:
+            texts["text"] = samples.text(identity)
+        requests.append(
+            {
+                "id": row["id"],
+                "task": task,
+                "texts": {name: texts[name] for name in inputs if name not in SENT_AS},
+                "media": {SENT_AS[kind]: samples.key(identity, kind) for kind in kinds},
+                "prediction": row["prediction"],
+                "score": row["score"],
             }
         )
     return requests

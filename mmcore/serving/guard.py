@@ -6,7 +6,7 @@ so the service computes on checked arrays only and no client can make it log or 
 
 import hmac
 import ipaddress
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import anyio
 from starlette.datastructures import Headers
@@ -22,7 +22,8 @@ OPEN_FOLDER = "/static_content/"
 
 
 class Guard:
-    """ASGI middleware. `forms`: the paths that take uploads; `decode()` is asked for when the first one comes."""
+    """ASGI middleware. `forms`: the paths that take uploads; `chooses`: the inputs of each task that chooses among
+    classes; `decode()` is asked for when the first upload comes."""
 
     def __init__(
         self,
@@ -31,12 +32,14 @@ class Guard:
         key: str | None,
         limits: ServeSettings,
         forms: Sequence[str],
+        chooses: Mapping[str, Sequence[str]],
         decode: Callable[[], Decode],
     ) -> None:
         self.app = app
         self._key = key.encode() if key else None
         self._limits = limits
         self._forms = frozenset(forms)
+        self._chooses = chooses
         self._decode = decode
         self._limiter = anyio.CapacityLimiter(limits.threads)
 
@@ -63,8 +66,9 @@ class Guard:
         body = await self._body(headers, receive)
         if scope["method"] == "POST" and path in self._forms:
             scope[PARTS] = await read_form(
-                path, headers, body, limits=self._limits, decode=self._decode(), limiter=self._limiter
-            )
+                path, headers, body, limits=self._limits, decode=self._decode(), limiter=self._limiter,
+                chooses=self._chooses,
+            )  # fmt: skip
             body = b""
         waiting = [{"type": "http.request", "body": body, "more_body": False}]
 

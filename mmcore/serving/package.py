@@ -116,10 +116,21 @@ def _assemble(
     weights_hash = weights.store(tasks_folder, tasks, release)
     write_json(release / "serve.json", dataclasses.asdict(serve))
     return {
+        "chooses": _choosing(tasks_folder, tasks),
         "weights_hash": weights_hash,
         "code_hash": digest(code_files(context / "mmcore")),
         "versions": versions(),
         "files": _files(context),
+    }
+
+
+def _choosing(tasks_folder: Path, tasks: Sequence[str]) -> dict[str, list[str]]:
+    """The tasks that choose among classes, and by which inputs."""
+    configs = {task: read_json(tasks_folder / task / "config.json") for task in tasks}
+    return {
+        task: list(config["heads"][config["answers_by"]]["inputs"])
+        for task, config in configs.items()
+        if config["answers_by"] is not None
     }
 
 

@@ -5,7 +5,7 @@ the array that evaluation saw. Shapes: B batch, E shared space, S side, F frames
 """
 
 import importlib
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -29,6 +29,8 @@ KINDS = {
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
 Pixels = NDArray[np.uint8]
+# What a class is chosen by: decoded media and texts, by the name of the input.
+Inputs = Mapping[str, Item]
 
 
 class Predictor:
@@ -130,6 +132,42 @@ class Predictor:
             summaries += model.generate({"video": (values, present), "transcript": processor.pad(rows)})
         return summaries
 
+    def choose_all(self, asked: Sequence[tuple[str, Inputs]]) -> list[dict[str, Any]]:
+        """For each task with its inputs by name, of which some may be missing: the likeliest class as `answer`, its
+        `probability`, and those of all `classes`."""
+        answers: list[dict[str, Any]] = [{} for _ in asked]
+        for task in sorted({task for task, _ in asked}):
+            for places in self._chunks([place for place, (other, _) in enumerate(asked) if other == task]):
+                found = self._choose(task, [asked[place][1] for place in places])
+                for place, answer in zip(places, found, strict=True):
+                    answers[place] = answer
+        return answers
+
+    @torch.inference_mode()
+    def _choose(self, task: str, rows: Sequence[Inputs]) -> list[dict[str, Any]]:
+        model = self._model(task)
+        assert model.answers_by is not None
+        head = model.head_specs[model.answers_by]
+        encoded = {name: model.encode(name, *self._column(model, name, rows)) for name in head["inputs"]}
+        found = []
+        for row in model.answer(model.answers_by, encoded).softmax(1).tolist():
+            classes = dict(sorted(zip(head["classes"], row, strict=True), key=lambda pair: -pair[1]))
+            answer, probability = next(iter(classes.items()))
+            found.append({"answer": answer, "probability": probability, "classes": classes})
+        return found
+
+    def _column(self, model: MultimodalModel, name: str, rows: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
+        """One input of several requests, masked where it is missing."""
+        if name in ("image", "video"):
+            side = self.prepare.image_size if name == "image" else self.prepare.video_size
+            shape = (side, side, 3) if name == "image" else (self.prepare.video_frames, side, side, 3)
+            absent = np.zeros(shape, np.uint8)
+            values, _ = _media([row.get(name, absent) for row in rows])  # type: ignore[misc]
+            return values, torch.tensor([name in row for row in rows])
+        context = self.prepare.transcript_context if name == "transcript" else self.prepare.context
+        texts = [str(row.get(name) or "") for row in rows]
+        return model.processor.pad([model.processor.encode([one], context=context)[0] if one else [] for one in texts])
+
     def identity(self) -> dict[str, Any]:
         """What this release is and what is running, hashed again from memory and from the loaded code's files."""
         return {
@@ -138,6 +176,7 @@ class Predictor:
             "model_hash": self.released["model_hash"],
             "content_hash": self.released["content_hash"],
             "tasks": list(self.models),
+            "chooses": self.released["chooses"],
             "weights_hash": weights.hash_models(self.folder, self._keys()),
             **loaded_code(self.folder.parent),
             "versions": versions(),
@@ -153,6 +192,7 @@ class Predictor:
             self.caption_all([image])
         if "summarisation" in self.models:
             self.summarise_all([(None, "a")])
+        self.choose_all([(task, {}) for task in self.released["chooses"]])
 
     def _keys(self) -> dict[str, dict[str, str]]:
         """The content key of each parameter as it is in memory."""
@@ -182,7 +222,7 @@ def _build(folder: Path, parameters: dict[str, Tensor]) -> MultimodalModel:
     config = read_json(folder / "config.json")
     processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
     model = MultimodalModel(ModelSettings(**config["model"]), processor, config["heads"])
-    model.beams = config["generation"]["beams"]
+    model.beams, model.answers_by = config["generation"]["beams"], config["answers_by"]
     model.load_state_dict(parameters, assign=True)
     return model.requires_grad_(False).eval()
 

@@ -17,7 +17,7 @@ from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
 from mmcore.serving.guard import PARTS, Guard
-from mmcore.serving.uploads import FORMS, Part
+from mmcore.serving.uploads import FORMS, INPUTS, Part
 from mmcore.settings import ServeSettings
 from mmcore.workspace import read_json
 
@@ -38,7 +38,9 @@ PAGE_HEADERS = {
 def make_service(release: Path) -> Any:
     """The service over the folder `release`, which `package.py` wrote; an endpoint for each task that it holds."""
     limits = ServeSettings(**read_json(release / "serve.json"))
-    tasks = list(read_json(release / "identity.json")["tasks"])
+    identity = read_json(release / "identity.json")
+    tasks: list[str] = identity["tasks"]
+    chooses: dict[str, list[str]] = identity["chooses"]
     key = os.environ.get(KEY) or None
 
     @functools.cache
@@ -49,14 +51,15 @@ def make_service(release: Path) -> Any:
         return loaded
 
     service = _declare(predictor, limits, key)
-    for path, form in FORMS.items():
-        if form.task not in tasks:
-            del service.apis[path.removeprefix("/")]
+    forms = [path for path, form in FORMS.items() if (form.task in tasks if form.task else chooses)]
+    for path in FORMS.keys() - forms:
+        del service.apis[path.removeprefix("/")]
     service.add_asgi_middleware(
         Guard,
         key=key,
         limits=limits,
-        forms=[path for path, form in FORMS.items() if form.task in tasks],
+        forms=forms,
+        chooses=chooses,
         decode=lambda: predictor().decode,
     )
     service.mount_asgi_app(_pages(predictor), path="/")
@@ -75,7 +78,7 @@ def _declare(predictor: Callable[[], "Predictor"], limits: ServeSettings, key: s
         http={"host": limits.host, "port": limits.port},
     )
     class Service:
-        """Multimodal models behind HTTP: embeddings, ranking, captions and summaries for uploaded media."""
+        """Multimodal models behind HTTP: embeddings, ranking, captions, summaries and choices for uploaded media."""
 
         def __init__(self) -> None:
             predictor().warm_up()
@@ -115,6 +118,11 @@ def _declare(predictor: Callable[[], "Predictor"], limits: ServeSettings, key: s
             """The summary of the clip with its transcript, as a list of one."""
             return predictor().summarise_all(items)
 
+        @bentoml.api(input_spec=_form("/choose", _inputs), **batched)  # type: ignore[untyped-decorator]
+        def choose(self, items: list[Any]) -> list[dict[str, Any]]:
+            """What the task chooses, as a list of one: the `answer`, its `probability`, and those of all `classes`."""
+            return predictor().choose_all(items)
+
     return Service
 
 
@@ -125,6 +133,11 @@ def _values(parts: list[Part]) -> list[Any]:
 def _pair(parts: list[Part]) -> list[Any]:
     values = {part.field: part.value for part in parts}
     return [(values.get("clip"), values.get("transcript"))]
+
+
+def _inputs(parts: list[Part]) -> list[Any]:
+    values = {INPUTS.get(part.field, part.field): part.value for part in parts}
+    return [(values.pop("task"), values)]
 
 
 def _form(path: str, items: Callable[[list[Part]], list[Any]] = list) -> type:

@@ -178,7 +178,7 @@ def ask(client: Client, golden: Path) -> tuple[dict[str, int], str]:
     counts: dict[str, int] = {}
     with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
         for task, requests in content.tasks.items():
-            problems = list(pool.map(partial(_check, CHECKS[task], client, golden=content), requests))
+            problems = list(pool.map(partial(_check, CHECKS.get(task, _choosing), client, golden=content), requests))
             counts[task] = sum(not problem for problem in problems)
             for request, problem in zip(requests, problems, strict=True):
                 if problem:
@@ -215,6 +215,15 @@ def _captioning(client: Client, request: Request, golden: _Golden) -> str:
 def _summarisation(client: Client, request: Request, golden: _Golden) -> str:
     said = [("transcript", request["transcript"])] if request["transcript"] else []
     return _compare_text(client.post("/summarise", [("clip", golden.file(request["media"])), *said]), request)
+
+
+def _choosing(client: Client, request: Request, golden: _Golden) -> str:
+    files = [(field, golden.file(key)) for field, key in request["media"].items()]
+    texts = [(name, text) for name, text in request["texts"].items() if text]
+    (answer,) = client.post("/choose", [("task", request["task"]), *texts, *files])
+    if answer["answer"] != request["prediction"]:
+        return f"the answer is '{answer['answer']}', offline '{request['prediction']}'"
+    return _differ("a probability", [answer["probability"]], [request["score"]], golden.tolerance)
 
 
 CHECKS: dict[str, Check] = {

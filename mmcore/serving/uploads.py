@@ -4,7 +4,7 @@ This is the only way in for bytes from outside: a part is taken as it was upload
 address to fetch from, sizes are bounded before anything is decoded, and whatever is wrong is one sentence.
 """
 
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Literal
@@ -34,9 +34,10 @@ class Field:
 
 @dataclass(frozen=True)
 class Form:
-    """The fields of an endpoint, the sets of them that make sense (None: any), and the task whose model answers."""
+    """The fields of an endpoint, the sets of them that make sense (None: any), and the task whose model answers (None:
+    any that chooses among classes)."""
 
-    task: str
+    task: str | None
     fields: dict[str, Field]
     accepts: tuple[set[str], ...] | None
     hint: str
@@ -62,6 +63,9 @@ class Refusal(Exception):
 IMAGES = Field("image", True, "image files")
 CLIPS = Field("video", True, "clips (GIF, APNG or WebP files)")
 TEXTS = Field("text", True, "texts")
+
+# Fields that are not named like the input of the model that they are.
+INPUTS = {"clip": "video"}
 
 FORMS: dict[str, Form] = {
     "/embed": Form(
@@ -93,16 +97,30 @@ FORMS: dict[str, Form] = {
         None,
         "send a clip (file), its transcript, or both",
     ),
+    "/choose": Form(
+        None,
+        {
+            "task": Field("text", False, "which of the release's tasks is to choose; /identity names them"),
+            "image": Field("image", False, "an image file"),
+            "clip": Field("video", False, "a clip (GIF, APNG or WebP file)"),
+            "text": Field("text", False, "a caption"),
+            "transcript": Field("text", False, "what is said or written beside it"),
+            "question": Field("text", False, "a question about the image or clip"),
+        },
+        None,
+        "send the task and what it looks at: an image or clip (file), a text, a transcript, a question",
+    ),
 }
 
 
 async def read_form(
-    path: str, headers: Headers, body: bytes, *, limits: ServeSettings, decode: Decode, limiter: anyio.CapacityLimiter
-) -> list[Part]:
+    path: str, headers: Headers, body: bytes, *, limits: ServeSettings, decode: Decode, limiter: anyio.CapacityLimiter,
+    chooses: Mapping[str, Sequence[str]],
+) -> list[Part]:  # fmt: skip
     """The parts of a request to `path`, in the order in which they were sent.
 
-    `decode` turns a file into an array and raises ValueError with a sentence for what it cannot read; it runs in
-    a thread that `limiter` grants. Raises Refusal.
+    `chooses`: the inputs of each task that chooses among classes. `decode` turns a file into an array and raises
+    ValueError with a sentence for what it cannot read; it runs in a thread that `limiter` grants. Raises Refusal.
     """
     form = FORMS[path]
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
@@ -115,6 +133,8 @@ async def read_form(
     content = await _parse(headers, body, limits)
     try:
         _check_fields(path, form, content, limits)
+        if form.task is None:
+            _check_task(path, content, chooses)
         return await _read_parts(form, content, limits, decode, limiter)
     finally:
         await content.close()
@@ -192,6 +212,17 @@ def _check_fields(path: str, form: Form, content: FormData, limits: ServeSetting
     sent = {name for name, _ in items}
     if not sent or (form.accepts is not None and sent not in form.accepts):
         raise Refusal(400, f"{path}: {form.hint}")
+
+
+def _check_task(path: str, content: FormData, chooses: Mapping[str, Sequence[str]]) -> None:
+    task = str(content.get("task", ""))
+    if task not in chooses:
+        raise Refusal(400, f"{path}: send as task one of: {', '.join(chooses)}")
+    wanted = {name: field for field, name in INPUTS.items()}
+    fields = [wanted.get(name, name) for name in chooses[task]]
+    sent = {name for name, _ in content.multi_items()} - {"task"}
+    if not sent or not sent <= set(fields):
+        raise Refusal(400, f"{path}: the task {task} looks at {' and '.join(fields)}; send those, and nothing else")
 
 
 def _text(label: str, value: str, limits: ServeSettings) -> str:

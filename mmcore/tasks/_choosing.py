@@ -43,6 +43,9 @@ class Choosing(Base):
         """The rows with what is right for each in the column `label`."""
         raise NotImplementedError
 
+    def configure(self, model: MultimodalModel) -> None:
+        model.answers_by = self.answered_by
+
     @property
     def terms(self) -> list[str]:
         return [self.term]

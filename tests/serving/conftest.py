@@ -16,6 +16,7 @@ from PIL import Image
 
 from mmcore import params
 from mmcore.data import store as stores
+from mmcore.data.corpus import Corpus
 from mmcore.data.prepare import prepare
 from mmcore.evaluation.evaluate import evaluate
 from mmcore.evaluation.gate import model_hash
@@ -24,8 +25,20 @@ from mmcore.models.processor import Processor
 from mmcore.serving.golden import write_golden
 from mmcore.serving.package import bento_path, package
 from mmcore.settings import Settings
+from mmcore.tasks import TASKS
 from tests import tiny
 from tests.conftest import ROOT
+
+CHOOSING: dict[str, dict[str, Any]] = {
+    "questions": {
+        "name": "questions", "of": "image", "most": 4,
+        "head": {"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}},
+    },
+    "where": {
+        "name": "classification", "inputs": ["image", "text"], "label": "place",
+        "head": {"name": "classes", "fusion": {"name": "gated"}},
+    },
+}  # fmt: skip
 
 
 @dataclass(frozen=True)
@@ -91,10 +104,10 @@ def fill_store(data: Path, validated: Path, *, scenes: int, clips: int) -> None:
     pq.write_table(pa.Table.from_pylist(accepted), validated / "accepted.parquet")
 
 
-def save_models(prepared: Path, tasks: Path, names: list[str]) -> None:
+def save_models(prepared: Path, tasks: Path, settings: Settings) -> None:
     """Random models that share their encoders and differ in the rest, as fine-tuned ones may."""
     processor = Processor.load(prepared, tiny.PREPARE)
-    for number, name in enumerate(names):
+    for number, name in enumerate(settings.tasks):
         torch.manual_seed(0)
         model = MultimodalModel(tiny.MODEL, processor)
         torch.manual_seed(number + 1)
@@ -102,6 +115,9 @@ def save_models(prepared: Path, tasks: Path, names: list[str]) -> None:
         with torch.no_grad():
             for weight in [*model.decoder.parameters(), *model.projections.parameters()]:
                 weight.add_(0.3 * torch.randn_like(weight))
+        learner = TASKS.build(settings.finetune[name].task)
+        model.add_heads(learner.heads(Corpus(prepared, "train")))
+        learner.configure(model)
         (tasks / name).mkdir(parents=True)
         model.save(tasks / name)
 
@@ -114,6 +130,9 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     settings = dataclasses.replace(
         loaded,
         name="tiny",
+        tasks=[*loaded.tasks, *CHOOSING],
+        finetune=loaded.finetune
+        | {name: dataclasses.replace(loaded.finetune["captioning"], task=spec) for name, spec in CHOOSING.items()},
         prepare=tiny.PREPARE,
         model=tiny.MODEL,
         train=dataclasses.replace(loaded.train, device="cpu", threads=2),
@@ -125,7 +144,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     for name in ("prepared", "evaluation", "golden"):
         (root / name).mkdir()
     prepare_without_profile(root)
-    save_models(root / "prepared", root / "tasks", settings.tasks)
+    save_models(root / "prepared", root / "tasks", settings)
     evaluate(root / "prepared", root / "tasks", root / "evaluation", settings)
     write_golden(
         root / "golden", data=root / "data", validated=root / "validated", evaluation=root / "evaluation",

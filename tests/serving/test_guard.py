@@ -23,7 +23,7 @@ async def echo(request: Request) -> JSONResponse:
 
 
 def client(key: str | None = None) -> TestClient:
-    guard = Middleware(Guard, key=key, limits=LIMITS, forms=["/caption"], decode=lambda: decode)
+    guard = Middleware(Guard, key=key, limits=LIMITS, forms=["/caption"], chooses={}, decode=lambda: decode)
     paths = ["/", "/caption", "/other", "/readyz", "/metrics", "/static_content/x"]
     routes = [Route(path, echo, methods=["GET", "POST"]) for path in paths]
     return TestClient(Starlette(routes=routes, middleware=[guard]))

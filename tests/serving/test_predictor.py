@@ -66,6 +66,28 @@ def test_answers_are_those_of_the_task_models(predictor: Predictor, world: World
     assert predictor.summarise(apng(row["video"]), row["transcript"]) == expected[0]
 
 
+def test_a_choice_is_that_of_the_task_s_head_whatever_it_is_asked_with(predictor: Predictor, world: World) -> None:
+    pixels, present = tiny.picture("blue", "right"), torch.ones(1, dtype=torch.bool)
+    model = MultimodalModel.load(world.tasks / "where")
+    encoded = {
+        "image": model.encode("image", torch.from_numpy(pixels)[None], present),
+        "text": model.encode("text", *model.processor.texts(["a blue square"])),
+    }
+    shares = model.answer("place", encoded).softmax(1)[0].tolist()
+    asked = {"image": pixels, "text": "a blue square"}
+    question = ("questions", {"question": "which colour is it?", "image": pixels})
+    found, alone, other = predictor.choose_all([("where", asked), ("where", {"image": pixels}), question])
+    assert found["classes"] == pytest.approx(dict(zip(["left", "right"], shares, strict=True)), abs=1e-5)
+    assert found["answer"] == max(found["classes"], key=found["classes"].__getitem__)
+    assert found["probability"] == max(found["classes"].values())
+    assert predictor.choose_all([("where", {"image": pixels})])[0]["classes"] == pytest.approx(
+        alone["classes"], abs=1e-5
+    )
+    assert alone["classes"] != pytest.approx(found["classes"], abs=1e-5)
+    assert len(other["classes"]) == 4
+    assert predictor.identity()["chooses"] == {"questions": ["question", "image"], "where": ["image", "text"]}
+
+
 def test_ranking_gives_places_and_the_score_of_each_as_it_came(predictor: Predictor) -> None:
     images = [png(tiny.picture(colour, "left")) for colour in tiny.COLOURS]
     order, scores = predictor.rank_images("a red square", images)

@@ -51,6 +51,14 @@ def test_images_are_ranked_for_a_text_and_texts_for_an_image(client: TestClient)
     assert sorted(answer["order"]) == [0, 1]
 
 
+def test_a_class_is_chosen_for_what_is_sent(client: TestClient) -> None:
+    image = ("image", ("a", png(tiny.picture("red", "left"))))
+    (answer,) = post(client, "/choose", [("task", "where"), image, ("text", "red")]).json()
+    assert set(answer["classes"]) == {"left", "right"}
+    assert sum(answer["classes"].values()) == pytest.approx(1)
+    assert post(client, "/choose", [("task", "captioning"), image]).status_code == 400
+
+
 def test_captions_and_summaries_are_texts(client: TestClient) -> None:
     image, clip = png(tiny.picture("red", "left")), apng(tiny.clip(1)["video"])
     assert [type(text) for text in post(client, "/caption", [("images", ("a", image))] * 2).json()] == [str, str]
@@ -187,7 +195,7 @@ def test_a_release_without_a_task_has_no_endpoint_for_it(world: World, tmp_path:
 
     shutil.copytree(world.release, tmp_path / "release")
     identity = read_json(tmp_path / "release" / "identity.json")
-    write_json(tmp_path / "release" / "identity.json", {**identity, "tasks": ["captioning"]})
+    write_json(tmp_path / "release" / "identity.json", {**identity, "tasks": ["captioning"], "chooses": {}})
     service = make_service(tmp_path / "release")
     assert list(service.apis) == ["caption"]
     assert service.middlewares[0][1]["forms"] == ["/caption"]

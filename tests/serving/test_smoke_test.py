@@ -73,7 +73,7 @@ def test_the_bento_answers_as_the_offline_predictions_do(world: World, tmp_path:
     before = leftovers()
     result = try_bento(world, world.store, tmp_path)
     assert result.passed, result.problem
-    assert result.counts == {"retrieval": 20, "captioning": 20, "summarisation": 20}
+    assert result.counts == dict.fromkeys(world.settings.tasks, 20)
     assert read_json(tmp_path / "smoke_test.json")["passed"] is True
     assert "Service mmcore initialized" in (tmp_path / "bento.log").read_text()
     assert leftovers() <= before
@@ -91,6 +91,8 @@ def client(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
     [
         ("captioning", lambda request: {"prediction": request["prediction"] + "!"}, "the answer is"),
         ("summarisation", lambda request: {"prediction": "nothing happens"}, "offline 'nothing happens'"),
+        ("questions", lambda request: {"prediction": "perhaps"}, "offline 'perhaps'"),
+        ("where", lambda request: {"score": request["score"] / 2}, "a probability differs by"),
         ("retrieval", lambda request: {"order": request["order"][::-1]}, "the order is"),
         ("retrieval", lambda request: {"scores": [1.01] * len(request["scores"])}, "a score differs by"),
         ("retrieval", lambda request: {"text": request["text"] + " one"}, "an embedding differs by"),

@@ -34,7 +34,10 @@ def send(path: str, content_type: str, body: bytes) -> list[Part]:
     async def run() -> list[Part]:
         limiter = anyio.CapacityLimiter(1)
         headers = Headers({"content-type": content_type})
-        return await read_form(path, headers, body, limits=LIMITS, decode=decode, limiter=limiter)
+        return await read_form(
+            path, headers, body, limits=LIMITS, decode=decode, limiter=limiter,
+            chooses={"mood": ["image", "transcript"], "events": ["question", "video"]},
+        )  # fmt: skip
 
     return anyio.run(run)
 
@@ -74,6 +77,16 @@ def test_texts_are_utf_8_and_nothing_that_a_client_names(charset: str) -> None:
 def test_what_cannot_be_decoded_is_named_by_its_place() -> None:
     fields: list[Sent] = [("images", ("a", b"fine")), ("images", ("b", b"broken"))]
     assert refused("/caption", fields) == (400, "images[1]: the image cannot be read")
+
+
+def test_what_a_task_that_chooses_does_not_look_at_is_refused() -> None:
+    image: Sent = ("image", ("a", b"1"))
+    assert len(read("/choose", [("task", "mood"), image])) == 2
+    assert len(read("/choose", [("task", "events"), ("clip", ("a", b"1")), ("question", "what?")])) == 3
+    wrong = "/choose: send as task one of: mood, events"
+    assert refused("/choose", [image]) == refused("/choose", [("task", "colour"), image]) == (400, wrong)
+    looks = "/choose: the task events looks at question and clip; send those, and nothing else"
+    assert refused("/choose", [("task", "events")]) == refused("/choose", [("task", "events"), image]) == (400, looks)
 
 
 def test_an_unknown_field_is_refused_with_those_there_are() -> None:
