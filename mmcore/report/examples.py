@@ -7,6 +7,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 
+from mmcore.data.store import MEDIA
 from mmcore.report.media import Picture, Pictures, Row, Store
 
 SHOWN = 5
@@ -160,40 +161,46 @@ def _gallery(direction: str, rows: list[Row], store: Store, pictures: Pictures, 
     hits = [row for row in rows if row["rank"] == 1]
     misses = sorted((row for row in rows if row["rank"] > 1), key=lambda row: (-row["rank"], str(row["id"])))
     chosen = [[hits[place] for place in _spread(len(hits), count)], misses[:count]]
-    ids = [id for row in (*chosen[0], *chosen[1]) for id in (row["input_id"], *row["top"][:SHOWN])]
-    contents = store.rows([sample_of(id)[0] for id in ids], [*TEXT_COLUMNS, *MEDIA_COLUMNS])
+    shown = [*chosen[0], *chosen[1]]
+    ids = [str(row["input_id"]) for row in shown]
+    ids += [sample_of(str(id), target)[0] for row in shown for id in row["top"][:SHOWN]]
+    contents = store.rows(ids, [*TEXT_COLUMNS, *MEDIA_COLUMNS])
     found, missed = ([_query(row, source, target, contents, pictures) for row in part] for part in chosen)
     return Gallery(direction, len(rows), target, found, missed)
 
 
 def _query(row: Row, source: str, target: str, contents: dict[str, Row], pictures: Pictures) -> Query:
-    own, _ = sample_of(str(row["input_id"]))
+    own = str(row["input_id"])
     belonging = {own, *(str(id) for id in row.get("references") or [])}
     positives = contents.get(own, {}).get("positives")
     candidates = []
     for place, answer in enumerate(map(str, row["top"][:SHOWN]), 1):
-        base, _ = sample_of(answer)
+        base, number = sample_of(answer, target)
         same = positives is not None and contents.get(base, {}).get("positives") == positives
         right = same or base in belonging or answer in belonging
-        candidates.append(Candidate(place, right, *_content(answer, target, contents, pictures)))
+        candidates.append(Candidate(place, right, *_content(base, number, target, contents, pictures)))
     missed = None
     if not any(candidate.right for candidate in candidates):
-        missed = Candidate(int(row["rank"]), True, *_content(own, target, contents, pictures))
-    picture, text = _content(own, source, contents, pictures)
+        missed = Candidate(int(row["rank"]), True, *_content(own, 0, target, contents, pictures))
+    picture, text = _content(own, 0, source, contents, pictures)
     asked = text if source in MEDIA_COLUMNS else str(row["query"])
     return Query(own, int(row["rank"]), picture, asked, candidates, missed)
 
 
-def sample_of(id: str) -> tuple[str, int]:
-    """The sample and the number of its caption that an id of a text names: `scene-7#2` -> (`scene-7`, 2)."""
+def sample_of(id: str, kind: str) -> tuple[str, int]:
+    """The sample that the id of a medium or a text names, of a text also the number of the caption: `scene-7#2` ->
+    (`scene-7`, 2)."""
+    if kind in MEDIA:
+        return id, 0
     base, mark, place = id.rpartition("#")
     return (base, int(place)) if mark and place.isdigit() else (id, 0)
 
 
-def _content(id: str, kind: str, contents: dict[str, Row], pictures: Pictures) -> tuple[Picture | None, str]:
-    """What the sample `id` shows or says in the modality `kind`."""
-    base, place = sample_of(id)
-    content = contents.get(base, {})
+def _content(
+    id: str, place: int, kind: str, contents: dict[str, Row], pictures: Pictures
+) -> tuple[Picture | None, str]:
+    """What the sample `id` shows or says in the modality `kind`; `place`: which of its captions."""
+    content = contents.get(id, {})
     captions = [str(caption["text"]) for caption in content.get("captions") or []]
     spoken = str(content.get("speech_text") or content.get("transcript") or "")
     text = captions[place] if place < len(captions) else str(content.get("summary") or spoken or id)

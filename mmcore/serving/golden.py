@@ -21,7 +21,8 @@ from mmcore.workspace import write_json
 TOLERANCE = 1e-4
 # Scores nearer than this may change places between two batch sizes: of such a pair only one is asked about.
 RESOLUTION = 1e-5
-MAX_REQUEST_BYTES = 8_000_000
+# Of what a request may hold, the share that files take; the rest is left to the form around them.
+FILES_SHARE = 0.5
 MEDIA = pa.schema([("key", pa.string()), ("kind", pa.string()), ("content", pa.binary())])
 VECTORS = pa.schema([("key", pa.string()), ("vector", pa.list_(pa.float32()))])
 
@@ -46,8 +47,8 @@ def write_golden(output: Path, *, data: Path, validated: Path, evaluation: Path,
         rows = read_table(evaluation / "predictions" / f"{task}.parquet").to_pylist()
         if chosen_by:
             requests[task] = _choosing(_spread(rows, settings.release.golden), task, chosen_by, samples)
-        else:
-            requests[task] = MAKERS[task](rows, own.medium, samples, settings.release.golden)
+        elif own.medium in SENT_AS:  # what the service cannot read, it cannot be asked about
+            requests[task] = MAKERS[task](rows, own.medium, samples, settings)
     write_json(output / "requests.json", {"tolerance": TOLERANCE, "tasks": requests})
     pq.write_table(samples.media(), output / "media.parquet", compression="none")
     pq.write_table(_vectors(requests, evaluation), output / "vectors.parquet", compression="zstd")
@@ -97,8 +98,8 @@ class _Samples:
         return pa.Table.from_pylist(rows, MEDIA)
 
 
-def _captioning(rows: list[Row], of: str, samples: _Samples, count: int) -> list[Row]:
-    chosen = _spread(rows, count)
+def _captioning(rows: list[Row], of: str, samples: _Samples, settings: Settings) -> list[Row]:
+    chosen = _spread(rows, settings.release.golden)
     samples.read([row["input_id"] for row in chosen], of)
     return [
         {"id": row["id"], "kind": of, "media": samples.key(row["input_id"], of), "prediction": row["prediction"]}
@@ -106,14 +107,16 @@ def _captioning(rows: list[Row], of: str, samples: _Samples, count: int) -> list
     ]
 
 
-def _summarisation(rows: list[Row], of: str, samples: _Samples, count: int) -> list[Row]:
-    asked = _captioning(rows, of, samples, count)
+def _summarisation(rows: list[Row], of: str, samples: _Samples, settings: Settings) -> list[Row]:
+    asked = _captioning(rows, of, samples, settings)
     return [{**request, "transcript": samples.transcript(request["id"])} for request in asked]
 
 
-def _retrieval(rows: list[Row], of: str, samples: _Samples, count: int) -> list[Row]:
-    """For texts, their best media with the order and the scores that the evaluation gave them."""
-    chosen = _spread([row for row in rows if row["direction"] == f"text_to_{of}"], count)
+def _retrieval(rows: list[Row], of: str, samples: _Samples, settings: Settings) -> list[Row]:
+    """For texts, their best media with the order and the scores that the evaluation gave them; as many as fit into a
+    request."""
+    chosen = _spread([row for row in rows if row["direction"] == f"text_to_{of}"], settings.release.golden)
+    most, largest = settings.serve.max_items - 1, FILES_SHARE * settings.serve.max_body_bytes
     samples.read([identity for row in chosen for identity in row["top"]], of)
     requests = []
     for row in chosen:
@@ -123,7 +126,8 @@ def _retrieval(rows: list[Row], of: str, samples: _Samples, count: int) -> list[
         for identity, score in zip(row["top"], row["top_scores"], strict=True):
             key = samples.key(identity, of)
             size += samples.size(identity, of)
-            if last - score > RESOLUTION and key not in sent and (len(sent) < 2 or size < MAX_REQUEST_BYTES):
+            fits = len(sent) < most and (len(sent) < 2 or size < largest)
+            if last - score > RESOLUTION and key not in sent and fits:
                 sent[key], names[key] = score, identity
                 last = score
         # Sent in the order of their hashes, so that answering in the order of arrival is wrong.

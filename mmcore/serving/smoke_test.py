@@ -26,12 +26,13 @@ import numpy as np
 from mmcore.data.store import read_table
 from mmcore.serving import leash
 from mmcore.serving.client import Client, free_port
+from mmcore.serving.package import bento_path
 from mmcore.workspace import read_json, write_json
 
 START_SECONDS = 180
 END_SECONDS = 20
 LAST_LINES = 20
-SIDE_BY_SIDE = 4  # so that answers come out of batches that mix requests
+SIDE_BY_SIDE = 4  # so that answers come out of batches that mix requests; at most as many as the Bento takes
 FAILED_START = "Application startup failed"
 
 Request = dict[str, Any]
@@ -71,7 +72,8 @@ def smoke_test(
             seconds["start"] = round(time.monotonic() - started, 2)
             problem = check_identity(client.get("/identity"), expected_model_hash, expected_code_hash)
             if not problem:
-                counts, problem = ask(client, golden)
+                serve = read_json(bento_path(store, tag) / "src" / "release" / "serve.json")
+                counts, problem = ask(client, golden, at_once=min(SIDE_BY_SIDE, serve["max_requests"]))
             seconds["all"] = round(time.monotonic() - started, 2)
     except (RuntimeError, OSError, ValueError, LookupError, subprocess.SubprocessError) as error:
         problem = str(error) or type(error).__name__
@@ -172,11 +174,12 @@ class _Golden:
         return key, self.media[key]
 
 
-def ask(client: Client, golden: Path) -> tuple[dict[str, int], str]:
-    """Send the golden requests; returns how many of each task were answered as expected, and the first that was not."""
+def ask(client: Client, golden: Path, *, at_once: int = SIDE_BY_SIDE) -> tuple[dict[str, int], str]:
+    """Send the golden requests, so many `at_once`; returns how many of each task were answered as expected, and what is
+    wrong with the first that was not."""
     content = _Golden(golden)
     counts: dict[str, int] = {}
-    with ThreadPoolExecutor(SIDE_BY_SIDE) as pool:
+    with ThreadPoolExecutor(at_once) as pool:
         for task, requests in content.tasks.items():
             problems = list(pool.map(partial(_check, CHECKS.get(task, _choosing), client, golden=content), requests))
             counts[task] = sum(not problem for problem in problems)

@@ -88,6 +88,7 @@ def test_the_language_is_told_by_its_signs(text, name):
 
 
 def test_ids_of_captions_name_their_sample():
-    assert sample_of("scene-7#2") == ("scene-7", 2)
-    assert sample_of("scene-7") == ("scene-7", 0)
-    assert sample_of("photo#one.jpg") == ("photo#one.jpg", 0)
+    assert sample_of("scene-7#2", "text") == ("scene-7", 2)
+    assert sample_of("scene-7", "text") == ("scene-7", 0)
+    assert sample_of("photo#one.jpg", "zh") == ("photo#one.jpg", 0)
+    assert sample_of("clip#2", "video") == ("clip#2", 0)
