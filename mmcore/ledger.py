@@ -198,23 +198,28 @@ class Ledger:
         return {ref.rsplit("/", 1)[1]: commit for commit, ref in found if not ref.startswith("refs/exps/exec")}
 
     def fetch(self, revision: str, path: str, destination: Path) -> None:
-        """Copy the file or folder `path` as `revision` has it to `destination`, from the cache or a remote.
+        """Copy the file or folder `path` as `revision` has it to `destination`, which is not there yet, from the cache
+        or a remote; it is there whole or not at all.
 
         ValueError names a file whose bytes are not those that were recorded; then nothing is left of the copy.
         """
         files = self._files(revision)
         folder = files.isdir(path)
-        files.get(path, str(destination), recursive=folder)
+        aside = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
+        destination.parent.mkdir(parents=True, exist_ok=True)
+        files.get(path, str(aside), recursive=folder)
         for name in files.find(path) if folder else [path]:
             recorded = files.info(name).get("md5")
             if recorded is None:  # a file that git keeps, and checks by itself
                 continue
-            trouble = fault(recorded, Reader().read(destination / PurePosixPath(name).relative_to(path)))
+            trouble = fault(recorded, Reader().read(aside / PurePosixPath(name).relative_to(path)))
             if trouble:
-                shutil.rmtree(destination) if folder else destination.unlink()
+                shutil.rmtree(aside) if folder else aside.unlink()
                 raise ValueError(
                     f"{name} of {revision} {trouble} in the cache or on the remote; restore it from a copy"
                 )
+        os.replace(aside, destination)
+        sync_folder(destination.parent)
 
     def read(self, revision: str, path: str) -> str:
         """The text of the file `path` as `revision` has it."""

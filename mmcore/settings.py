@@ -123,8 +123,9 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """`init`: scratch. `objectives`: components, each with its `weight` in the sum that is trained, on every
-    which step it runs (`every`) and on how many samples (`batch_size`, null for that of `optim`)."""
+    """`init`: scratch, champion (the champion's pretrained model; scratch while there is none), or the folder of a
+    saved model, from the project's root. `objectives`: components, each with its `weight` in the sum that is trained,
+    on every which step it runs (`every`) and on how many samples (`batch_size`, null for that of `optim`)."""
 
     __pydantic_config__ = STRICT
     init: str

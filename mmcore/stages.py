@@ -41,7 +41,7 @@ class Call:
     """What a stage function receives: the folder it fills and where everything else is.
 
     `item`: the task of `finetune@<task>`, else empty. `checkpoints` belongs to this very combination of code,
-    inputs and settings.
+    inputs and settings. `start`: the model that a pretraining goes on from, null for none.
     """
 
     output: Path
@@ -50,6 +50,7 @@ class Call:
     item: str
     logs: Path
     checkpoints: Path
+    start: Path | None
 
 
 @dataclass(frozen=True)
@@ -97,7 +98,8 @@ def _pretrain(call: Call) -> None:
     from mmcore.training.pretrain import pretrain
 
     pretrain(
-        call.workspace.prepared, call.output, call.settings, checkpoints=call.checkpoints, logs=call.logs
+        call.workspace.prepared, call.output, call.settings, start=call.start, checkpoints=call.checkpoints,
+        logs=call.logs,
     )  # fmt: skip
 
 
@@ -224,10 +226,11 @@ def run(root: Path, name: str) -> None:
             (logs / "progress.jsonl").unlink(missing_ok=True)
         try:
             settings = load_settings(workspace)
-            lineage = {} if name == "code" else _lineage(workspace, name, item)
+            start = _start(workspace, settings) if name == "pretrain" else None
+            lineage = {} if name == "code" else _lineage(workspace, name, item, start)
             checkpoints = _checkpoints(workspace, name, lineage)
             with write_folder(stage.output(workspace, item)) as output, _only_listed_code(workspace, name):
-                stage.run(Call(output, workspace, settings, item, logs, checkpoints))
+                stage.run(Call(output, workspace, settings, item, logs, checkpoints, start))
                 if lineage:
                     write_json(output / "lineage.json", lineage)
                 if stage.leaves_model:
@@ -256,8 +259,9 @@ def rank(root: Path, name: str, output: Path) -> None:
     workspace = Workspace(root)
     owner.end_with_run(os.environ.get(OWNER))
     settings = load_settings(workspace)
-    checkpoints = _checkpoints(workspace, name, _lineage(workspace, name, item))
-    stage.run(Call(output, workspace, settings, item, workspace.logs(name), checkpoints))
+    start = _start(workspace, settings) if name == "pretrain" else None
+    checkpoints = _checkpoints(workspace, name, _lineage(workspace, name, item, start))
+    stage.run(Call(output, workspace, settings, item, workspace.logs(name), checkpoints, start))
 
 
 def score(root: Path, tasks: Path, output: Path) -> None:
@@ -333,8 +337,35 @@ def _find(name: str) -> tuple[Stage, str]:
     return STAGES[base], item
 
 
-def _lineage(workspace: Workspace, name: str, item: str) -> dict[str, Any]:
-    """What the output of a stage is made of, as dvc.yaml declares it: code, inputs and settings, all by content."""
+def _start(workspace: Workspace, settings: Settings) -> Path | None:
+    """The folder of the model that `pretrain.init` names; null for scratch, and where there is no champion yet.
+
+    ValueError if there is no saved model. The champion's is fetched from the cache or a remote, once.
+    """
+    init = settings.pretrain.init
+    if init == "scratch":
+        return None
+    if init == "champion":
+        # Here, and not at the top: DVC takes a second to import, and its code has no part in what a model learns.
+        from mmcore import releases
+        from mmcore.ledger import Ledger
+
+        champion = releases.champion(workspace.root, settings.name)
+        if champion is None:
+            return None
+        folder = workspace.state / "champions" / f"{champion.commit[:16]}-pretrained"
+        if not folder.exists():
+            Ledger(workspace.root).fetch(champion.commit, "artifacts/pretrained", folder)
+        return folder
+    folder = workspace.root / init
+    if not (folder / "config.json").is_file():
+        raise ValueError(f"pretrain.init is '{init}'; choose scratch, champion, or the folder of a saved model")
+    return folder
+
+
+def _lineage(workspace: Workspace, name: str, item: str, start: Path | None) -> dict[str, Any]:
+    """What the output of a stage is made of, as dvc.yaml declares it: code, inputs and settings, all by content; of a
+    pretraining that starts from a model also that."""
     base = name.partition("@")[0]
     declared = read_yaml(workspace.root / "dvc.yaml")["stages"][base]
     declared = declared.get("do", declared)
@@ -357,6 +388,8 @@ def _lineage(workspace: Workspace, name: str, item: str) -> dict[str, Any]:
         for part in key.split("."):
             value = value[part]
         used[key] = value
+    if start is not None:
+        inputs["start"] = hash_file(start / "model.safetensors")
     return {"stage": name, "inputs": inputs, "settings": used}
 
 

@@ -1,8 +1,10 @@
 """The whole chain as a person runs it, in miniature: real Prefect, DVC, Great Expectations and BentoML."""
 
 import contextlib
+import dataclasses
 import os
 import re
+import shutil
 import signal
 import subprocess
 import sys
@@ -11,8 +13,8 @@ from pathlib import Path
 
 import pytest
 
-from mmcore import params, releases
-from mmcore.workspace import read_json
+from mmcore import params, releases, stages
+from mmcore.workspace import Workspace, hash_file, read_json
 from tests.conftest import git
 from tests.faults import chain
 from tests.projects import copy_project, environment, mmcore, stop_server
@@ -64,6 +66,18 @@ def test_the_release_holds_the_models_that_were_judged(project: Path, tmp_path: 
     from mmcore.evaluation.gate import model_hash
 
     assert model_hash(tmp_path / "got", ["retrieval", "captioning", "summarisation"]) == champion.model_hash
+
+
+def test_a_pretraining_can_start_from_the_champion(project: Path):
+    settings = params.load(project / "params.yaml")
+    warm = dataclasses.replace(settings, pretrain=dataclasses.replace(settings.pretrain, init="champion"))
+    workspace = Workspace(project)
+    for _ in range(2):
+        start = stages._start(workspace, warm)
+        assert start is not None
+        assert hash_file(start / "model.safetensors") == hash_file(workspace.pretrained / "model.safetensors")
+    assert stages._start(workspace, dataclasses.replace(warm, name="nothing-yet")) is None
+    shutil.rmtree(start)
 
 
 def test_a_second_run_does_nothing_and_leaves_the_checkout_clean(project: Path):

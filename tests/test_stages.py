@@ -50,9 +50,31 @@ def test_a_changed_decision_is_another_lineage(workspace: Workspace) -> None:
         shutil.copy(ROOT / name, workspace.root)
     shutil.copytree(ROOT / "validation", workspace.root / "validation")
     write_json(workspace.code("validate"), {"sha256": "0"})
-    before = stages._lineage(workspace, "validate", "")
+    before = stages._lineage(workspace, "validate", "", None)
     with open(workspace.root / "validation" / "decisions.jsonl", "a", encoding="utf-8") as file:
         file.write("{}\n")
-    after = stages._lineage(workspace, "validate", "")
+    after = stages._lineage(workspace, "validate", "", None)
     assert before["inputs"].keys() == after["inputs"].keys() >= {"validation", "data"}
     assert before != after
+
+
+def started(init: str) -> Settings:
+    read = params.load(ROOT / "params.yaml")
+    return dataclasses.replace(read, pretrain=dataclasses.replace(read.pretrain, init=init))
+
+
+def test_a_pretraining_starts_from_a_folder_of_the_project_and_its_weights_are_part_of_the_lineage(
+    workspace: Workspace,
+) -> None:
+    assert stages._start(workspace, started("scratch")) is None
+    with pytest.raises(ValueError, match=r"pretrain\.init is 'models/old'; choose scratch, champion, or the folder"):
+        stages._start(workspace, started("models/old"))
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, workspace.root)
+    write_json(workspace.code("pretrain"), {"sha256": "0"})
+    write_json(workspace.root / "models" / "old" / "config.json", {})
+    (workspace.root / "models" / "old" / "model.safetensors").write_bytes(b"weights")
+    start = stages._start(workspace, started("models/old"))
+    assert start == workspace.root / "models" / "old"
+    with_it, without = (stages._lineage(workspace, "pretrain", "", one) for one in (start, None))
+    assert with_it["inputs"].keys() - without["inputs"].keys() == {"start"}

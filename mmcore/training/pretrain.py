@@ -1,5 +1,6 @@
 """The stage `pretrain`: one model from nothing but pairs of media and texts."""
 
+import dataclasses
 from pathlib import Path
 
 import torch
@@ -16,21 +17,25 @@ from mmcore.training.finetune import write_training
 from mmcore.training.fit import fit
 
 
-def pretrain(prepared: Path, output: Path, settings: Settings, *, checkpoints: Path, logs: Path) -> None:
+def pretrain(
+    prepared: Path, output: Path, settings: Settings, *, start: Path | None = None, checkpoints: Path, logs: Path
+) -> None:
     """Leave the pretrained model in `output`: config, weights, tokenizer, and `training.json` on how it went.
 
-    Objectives for which the data hold nothing are left out and named there. `checkpoints` is continued if an earlier
-    call was interrupted, and removed at the end; curves go to `logs`.
+    Objectives for which the data hold nothing are left out and named there. `start`: the saved model that it goes on
+    from, with its tokenizer; ValueError if that is made otherwise than the settings say. `checkpoints` is continued if
+    an earlier call was interrupted, and removed at the end; curves go to `logs`.
     """
     pre = settings.pretrain
-    if pre.init != "scratch":
-        raise ValueError(f"pretrain.init is '{pre.init}'; choose scratch")
     device = choose(settings.train)
     ranks.begin(device.torch)
     train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
     mixture = Mixture(pre.objectives, train)
     torch.manual_seed(settings.seed)
-    model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
+    if start is None:
+        model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
+    else:
+        model = _going_on(start, settings)
     result = fit(
         model, mixture, train, validation, optim=pre.optim, augment=pre.augment, device=device, seed=settings.seed,
         checkpoints=checkpoints, logs=logs, phase="pretrain",
@@ -40,3 +45,20 @@ def pretrain(prepared: Path, output: Path, settings: Settings, *, checkpoints: P
         write_training(output, result, mixture.notes)
         checkpoint.remove(checkpoints)
     ranks.end()
+
+
+def _going_on(start: Path, settings: Settings) -> MultimodalModel:
+    """The model in `start`, if it is what the settings would make. Words that are new to its tokenizer are spelled."""
+    model = MultimodalModel.load(start)
+    fresh = MultimodalModel(settings.model, model.processor).settings
+    for section, there, wanted in (
+        ("prepare", model.processor.prepare, settings.prepare), ("model", model.settings, fresh)
+    ):  # fmt: skip
+        for field in dataclasses.fields(wanted):
+            name, one, other = field.name, getattr(there, field.name), getattr(wanted, field.name)
+            if one != other:
+                raise ValueError(
+                    f"pretrain.init: the model in {start} has {section}.{name} {one}, and the settings say {other}; "
+                    "choose scratch, or set it back"
+                )
+    return model

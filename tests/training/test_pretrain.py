@@ -86,12 +86,30 @@ def test_a_corpus_of_pictures_alone_trains_with_a_note(tmp_path):
     assert notes[0] == "contrast_video_text: skipped, no row has video and captions"
 
 
+def test_a_pretraining_goes_on_from_a_saved_model_and_its_tokenizer(world, tmp_path):
+    (tmp_path / "out").mkdir()
+    own = settings()
+    still = dataclasses.replace(own, pretrain=dataclasses.replace(own.pretrain, optim=optim(steps=1, lr=0.0)))
+    pretrain(world / "prepared", tmp_path / "out", still, start=world / "pretrained",
+             checkpoints=tmp_path / "ck", logs=tmp_path / "l")  # fmt: skip
+    for name in ("config.json", "model.safetensors", "tokenizer.json"):
+        assert (tmp_path / "out" / name).read_bytes() == (world / "pretrained" / name).read_bytes()
+
+
+def test_a_start_that_is_made_otherwise_is_refused(world, tmp_path):
+    own = settings()
+    wider = dataclasses.replace(own, model=dataclasses.replace(own.model, width=24))
+    with pytest.raises(ValueError, match=r"has model\.width 16, and the settings say 24; choose scratch"):
+        pretrain(world / "prepared", tmp_path, wider, start=world / "pretrained",
+                 checkpoints=tmp_path / "ck", logs=tmp_path / "l")  # fmt: skip
+    longer = dataclasses.replace(own, prepare=dataclasses.replace(own.prepare, context=20))
+    with pytest.raises(ValueError, match=r"has prepare\.context 12"):
+        pretrain(world / "prepared", tmp_path, longer, start=world / "pretrained",
+                 checkpoints=tmp_path / "ck", logs=tmp_path / "l")  # fmt: skip
+
+
 def test_an_unknown_start_is_named(world, tmp_path):
     own = settings()
-    from_hub = dataclasses.replace(own, pretrain=dataclasses.replace(own.pretrain, init="hub"))
-    with pytest.raises(ValueError, match=r"pretrain\.init is 'hub'"):
-        pretrain(world / "prepared", tmp_path, from_hub,
-                 checkpoints=tmp_path / "ck", logs=tmp_path / "l")  # fmt: skip
     hub = {"retrieval": dataclasses.replace(own.finetune["retrieval"], init="hub")}
     with pytest.raises(ValueError, match=r"finetune\.retrieval\.init is 'hub'"):
         finetune("retrieval", world / "prepared", world / "pretrained", tmp_path,
