@@ -14,6 +14,7 @@ import subprocess
 import sys
 import time
 import urllib.error
+import urllib.parse
 import urllib.request
 from dataclasses import dataclass
 
@@ -93,7 +94,7 @@ def wait(server: Server, workspace: Workspace, seconds: float = START_SECONDS) -
                 f"no Prefect server answers at PREFECT_API_URL={server.api}; start it or unset the variable"
             )
         if find(workspace) is None:
-            if beaten or _get(f"{server.api}/health") is not True:
+            if beaten or _is_free(urllib.parse.urlsplit(server.api).port or 0):
                 raise RuntimeError(f"the Prefect server ended while starting; its last words are in {log}")
             server, beaten = start(workspace), True
         if time.monotonic() > deadline:
@@ -139,15 +140,21 @@ def environment(workspace: Workspace, api: str) -> dict[str, str]:
 
 
 def _free_port() -> int:
-    for port in (PREFERRED_PORT, 0):
-        with socket.socket() as probe:
-            probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
-            try:
-                probe.bind(("127.0.0.1", port))
-            except OSError:
-                continue
-            return int(probe.getsockname()[1])
-    raise RuntimeError("no free port on 127.0.0.1 for the Prefect server")
+    if _is_free(PREFERRED_PORT):
+        return PREFERRED_PORT
+    with socket.socket() as probe:
+        probe.bind(("127.0.0.1", 0))
+        return int(probe.getsockname()[1])
+
+
+def _is_free(port: int) -> bool:
+    with socket.socket() as probe:
+        probe.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        try:
+            probe.bind(("127.0.0.1", port))
+        except OSError:
+            return False
+        return True
 
 
 def _get(url: str) -> object:
