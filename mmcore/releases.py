@@ -9,7 +9,8 @@ from pathlib import Path
 from gto.api import assign, history
 from gto.api import register as gto_register
 
-from mmcore.ledger import git_identity
+from mmcore.ledger import Ledger, git_identity
+from mmcore.workspace import Workspace
 
 CHAMPION = "champion"
 
@@ -53,6 +54,18 @@ def champion(root: Path, name: str) -> Release | None:
     """The version that was promoted last, None before the first promotion."""
     promoted = [release for release in releases(root, name) if release.promotions]
     return max(promoted, key=lambda release: release.promotions[-1], default=None)
+
+
+def champions_pretrained(workspace: Workspace, name: str) -> Path | None:
+    """The folder of the pretrained model that the champion's were fine-tuned from, fetched once from the cache or a
+    remote; None before the first promotion."""
+    found = champion(workspace.root, name)
+    if found is None:
+        return None
+    folder = workspace.state / "champions" / f"{found.commit[:16]}-pretrained"
+    if not folder.exists():
+        Ledger(workspace.root).fetch(found.commit, "artifacts/pretrained", folder)
+    return folder
 
 
 def find(root: Path, name: str, version: str) -> Release:

@@ -50,7 +50,7 @@ class Call:
     item: str
     logs: Path
     checkpoints: Path
-    start: Path | None
+    start: Path | None = None
 
 
 @dataclass(frozen=True)
@@ -339,24 +339,15 @@ def _find(name: str) -> tuple[Stage, str]:
 
 def _start(workspace: Workspace, settings: Settings) -> Path | None:
     """The folder of the model that `pretrain.init` names; null for scratch, and where there is no champion yet.
-
-    ValueError if there is no saved model. The champion's is fetched from the cache or a remote, once.
-    """
+    ValueError if there is no saved model."""
     init = settings.pretrain.init
     if init == "scratch":
         return None
     if init == "champion":
-        # Here, and not at the top: DVC takes a second to import, and its code has no part in what a model learns.
+        # Not at the top: DVC takes a second to import, and its code has no part in what a model learns.
         from mmcore import releases
-        from mmcore.ledger import Ledger
 
-        champion = releases.champion(workspace.root, settings.name)
-        if champion is None:
-            return None
-        folder = workspace.state / "champions" / f"{champion.commit[:16]}-pretrained"
-        if not folder.exists():
-            Ledger(workspace.root).fetch(champion.commit, "artifacts/pretrained", folder)
-        return folder
+        return releases.champions_pretrained(workspace, settings.name)
     folder = workspace.root / init
     if not (folder / "config.json").is_file():
         raise ValueError(f"pretrain.init is '{init}'; choose scratch, champion, or the folder of a saved model")
