@@ -23,7 +23,7 @@ from dvc.fs import LocalFileSystem
 from dvc.repo import Repo
 
 from mmcore.objects import Cache, Reader, Remote, fault, printable
-from mmcore.workspace import read_yaml, sync_folder, write_bytes
+from mmcore.workspace import read_yaml, recover_folder, sync_folder, write_bytes
 
 IDENTITY = ("mmcore", "mmcore@localhost")
 
@@ -207,6 +207,7 @@ class Ledger:
         folder = files.isdir(path)
         aside = destination.with_name(f".{destination.name}.{os.getpid()}.tmp")
         destination.parent.mkdir(parents=True, exist_ok=True)
+        recover_folder(destination)  # a killed fetch may have left its part aside
         files.get(path, str(aside), recursive=folder)
         for name in files.find(path) if folder else [path]:
             recorded = files.info(name).get("md5")

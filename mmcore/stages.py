@@ -129,7 +129,8 @@ def _reference(call: Call) -> None:
     golden = call.output / "golden"
     golden.mkdir()
     write_golden(
-        golden, data=work.data, validated=work.validated, evaluation=work.evaluation, settings=call.settings
+        golden, data=work.data, validated=work.validated, tasks=work.tasks, evaluation=work.evaluation,
+        settings=call.settings,
     )  # fmt: skip
 
 
@@ -226,7 +227,7 @@ def run(root: Path, name: str) -> None:
             (logs / "progress.jsonl").unlink(missing_ok=True)
         try:
             settings = load_settings(workspace)
-            start = _start(workspace, settings) if name == "pretrain" else None
+            start = _start(workspace, settings, name)
             lineage = {} if name == "code" else _lineage(workspace, name, item, start)
             checkpoints = _checkpoints(workspace, name, lineage)
             with write_folder(stage.output(workspace, item)) as output, _only_listed_code(workspace, name):
@@ -259,7 +260,7 @@ def rank(root: Path, name: str, output: Path) -> None:
     workspace = Workspace(root)
     owner.end_with_run(os.environ.get(OWNER))
     settings = load_settings(workspace)
-    start = _start(workspace, settings) if name == "pretrain" else None
+    start = _start(workspace, settings, name)
     checkpoints = _checkpoints(workspace, name, _lineage(workspace, name, item, start))
     stage.run(Call(output, workspace, settings, item, workspace.logs(name), checkpoints, start))
 
@@ -337,11 +338,11 @@ def _find(name: str) -> tuple[Stage, str]:
     return STAGES[base], item
 
 
-def _start(workspace: Workspace, settings: Settings) -> Path | None:
-    """The folder of the model that `pretrain.init` names; null for scratch, and where there is no champion yet.
-    ValueError if there is no saved model."""
+def _start(workspace: Workspace, settings: Settings, name: str) -> Path | None:
+    """For the stage `pretrain` the folder of the model that `pretrain.init` names; null for scratch, and where there is
+    no champion yet. ValueError if there is no saved model."""
     init = settings.pretrain.init
-    if init == "scratch":
+    if name != "pretrain" or init == "scratch":
         return None
     if init == "champion":
         # Not at the top: DVC takes a second to import, and its code has no part in what a model learns.

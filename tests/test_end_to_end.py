@@ -73,10 +73,10 @@ def test_a_pretraining_can_start_from_the_champion(project: Path):
     warm = dataclasses.replace(settings, pretrain=dataclasses.replace(settings.pretrain, init="champion"))
     workspace = Workspace(project)
     for _ in range(2):
-        start = stages._start(workspace, warm)
+        start = stages._start(workspace, warm, "pretrain")
         assert start is not None
         assert hash_file(start / "model.safetensors") == hash_file(workspace.pretrained / "model.safetensors")
-    assert stages._start(workspace, dataclasses.replace(warm, name="nothing-yet")) is None
+    assert stages._start(workspace, dataclasses.replace(warm, name="nothing-yet"), "pretrain") is None
     shutil.rmtree(start)
 
 

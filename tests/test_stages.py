@@ -66,15 +66,15 @@ def started(init: str) -> Settings:
 def test_a_pretraining_starts_from_a_folder_of_the_project_and_its_weights_are_part_of_the_lineage(
     workspace: Workspace,
 ) -> None:
-    assert stages._start(workspace, started("scratch")) is None
+    assert stages._start(workspace, started("scratch"), "pretrain") is None
     with pytest.raises(ValueError, match=r"pretrain\.init is 'models/old'; choose scratch, champion, or the folder"):
-        stages._start(workspace, started("models/old"))
+        stages._start(workspace, started("models/old"), "pretrain")
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, workspace.root)
     write_json(workspace.code("pretrain"), {"sha256": "0"})
     write_json(workspace.root / "models" / "old" / "config.json", {})
     (workspace.root / "models" / "old" / "model.safetensors").write_bytes(b"weights")
-    start = stages._start(workspace, started("models/old"))
+    start = stages._start(workspace, started("models/old"), "pretrain")
     assert start == workspace.root / "models" / "old"
     with_it, without = (stages._lineage(workspace, "pretrain", "", one) for one in (start, None))
     assert with_it["inputs"].keys() - without["inputs"].keys() == {"start"}

@@ -52,11 +52,10 @@ def values(column: pa.ChunkedArray) -> list[Any]:
         return list(column.to_pylist(maps_as_pydicts="strict"))
     content = column.combine_chunks()
     # Not by numpy: `to_numpy` would import pandas.
-    bounds = content.offsets.to_pylist()
-    bounds = [place - bounds[0] for place in bounds]
+    offsets = content.offsets.to_pylist()
+    bounds = [place - offsets[0] for place in offsets]
     if pa.types.is_map(kind):
-        begin = content.offsets[0].as_py()
-        keys, items = (one.slice(begin, bounds[-1]).to_pylist() for one in (content.keys, content.items))
+        keys, items = (one.slice(offsets[0], bounds[-1]).to_pylist() for one in (content.keys, content.items))
         return [_mapping(keys[start:end], items[start:end]) if start < end else {} for start, end in pairwise(bounds)]
     flat = content.flatten()
     if flat.null_count:

@@ -206,14 +206,21 @@ class MultimodalModel(nn.Module):
         self.processor.tokenizer.save(str(folder / "tokenizer.json"))
 
     @classmethod
+    def made(cls, config: Mapping[str, Any], folder: Path) -> "MultimodalModel":
+        """The model that `config.json` describes, freshly initialised, with the tokenizer in `folder`."""
+        processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
+        model = cls(ModelSettings(**config["model"]), processor, config["heads"])
+        model.beams = config["generation"]["beams"]
+        model.answers_by = config.get("answers_by")  # older models have none
+        return model
+
+    @classmethod
     def load(cls, folder: Path, device: torch.device | None = None) -> "MultimodalModel":
         """The model saved in `folder`, in evaluation mode; ValueError if its weights do not fit its config."""
         config = read_json(folder / "config.json")
         if config.get("model_type") != MODEL_TYPE:
             raise ValueError(f"{folder / 'config.json'} is no {MODEL_TYPE} but '{config.get('model_type')}'")
-        processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
-        model = cls(ModelSettings(**config["model"]), processor, config["heads"])
-        model.beams, model.answers_by = config["generation"]["beams"], config["answers_by"]
+        model = cls.made(config, folder)
         model.restore(load_file(folder / "model.safetensors"), str(folder))
         return model.to(device or torch.device("cpu")).eval()
 

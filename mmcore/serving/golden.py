@@ -14,7 +14,10 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mmcore.data import store
 from mmcore.data.store import read_rows, read_table
+from mmcore.serving.identity import choosing
+from mmcore.serving.uploads import SENT_AS
 from mmcore.settings import Settings
 from mmcore.workspace import write_json
 
@@ -27,11 +30,11 @@ MEDIA = pa.schema([("key", pa.string()), ("kind", pa.string()), ("content", pa.b
 VECTORS = pa.schema([("key", pa.string()), ("vector", pa.list_(pa.float32()))])
 
 Row = dict[str, Any]
-# The fields that media are sent in one of.
-SENT_AS = {"image": "image", "video": "clip"}
 
 
-def write_golden(output: Path, *, data: Path, validated: Path, evaluation: Path, settings: Settings) -> None:
+def write_golden(
+    output: Path, *, data: Path, validated: Path, tasks: Path, evaluation: Path, settings: Settings
+) -> None:
     """Fill the existing, empty folder `output`: `requests.json` (`{"tolerance", "tasks": {task: [request]}}`),
     `media.parquet` (the files they send, by content hash) and `vectors.parquet` (expected embeddings).
 
@@ -39,19 +42,23 @@ def write_golden(output: Path, *, data: Path, validated: Path, evaluation: Path,
     """
     samples = _Samples(data, validated)
     requests: dict[str, list[Row]] = {}
+    chooses = choosing(tasks, settings.tasks)
     for task in settings.tasks:
-        own = settings.finetune[task]
-        chosen_by = _inputs(own.task)
-        if task not in MAKERS and not chosen_by:
-            continue
-        rows = read_table(evaluation / "predictions" / f"{task}.parquet").to_pylist()
-        if chosen_by:
-            requests[task] = _choosing(_spread(rows, settings.release.golden), task, chosen_by, samples)
-        elif own.medium in SENT_AS:  # what the service cannot read, it cannot be asked about
-            requests[task] = MAKERS[task](rows, own.medium, samples, settings)
+        # What the service cannot read, it cannot be asked about.
+        if task in chooses and set(chooses[task]) <= set(SENT_AS):
+            rows = _spread(_predictions(evaluation, task), settings.release.golden)
+            requests[task] = _choosing(rows, task, chooses[task], samples)
+        elif task in MAKERS and settings.finetune[task].medium in SENT_AS:
+            rows = _predictions(evaluation, task)
+            requests[task] = MAKERS[task](rows, settings.finetune[task].medium, samples, settings)
     write_json(output / "requests.json", {"tolerance": TOLERANCE, "tasks": requests})
     pq.write_table(samples.media(), output / "media.parquet", compression="none")
     pq.write_table(_vectors(requests, evaluation), output / "vectors.parquet", compression="zstd")
+
+
+def _predictions(evaluation: Path, task: str) -> list[Row]:
+    rows: list[Row] = read_table(evaluation / "predictions" / f"{task}.parquet").to_pylist()
+    return rows
 
 
 class _Samples:
@@ -147,19 +154,9 @@ def _retrieval(rows: list[Row], of: str, samples: _Samples, settings: Settings) 
     return requests
 
 
-def _inputs(task: Mapping[str, Any]) -> list[str]:
-    """What a task looks at that chooses among classes, if all of it can be sent; of other tasks nothing."""
-    found: list[str] = []
-    if task["name"] == "questions":
-        found = ["question", task["of"]]
-    elif task["name"] == "classification":
-        found = list(task["inputs"])
-    return found if set(found) <= {*SENT_AS, "text", "transcript", "question"} else []
-
-
 def _choosing(rows: list[Row], task: str, inputs: Sequence[str], samples: _Samples) -> list[Row]:
     requests = []
-    kinds = [name for name in inputs if name in SENT_AS]
+    kinds = [name for name in inputs if name in store.MEDIA]
     samples.read([row["input_id"] for row in rows], *kinds)
     for row in rows:
         identity = row["input_id"]
@@ -170,7 +167,7 @@ def _choosing(rows: list[Row], task: str, inputs: Sequence[str], samples: _Sampl
             {
                 "id": row["id"],
                 "task": task,
-                "texts": {name: texts[name] for name in inputs if name not in SENT_AS},
+                "texts": {name: texts[name] for name in inputs if name not in kinds},
                 "media": {SENT_AS[kind]: samples.key(identity, kind) for kind in kinds},
                 "prediction": row["prediction"],
                 "score": row["score"],

@@ -8,7 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mmcore
-from mmcore.workspace import hash_file
+from mmcore.workspace import hash_file, read_json
 
 LIBRARIES = ("bentoml", "numpy", "pillow", "safetensors", "tokenizers", "torch")
 CODE = (".py", ".html")
@@ -24,6 +24,16 @@ def digest(hashes: Mapping[str, str] | Iterable[tuple[str, str]]) -> str:
     """One SHA-256 over names and hashes, whatever order they come in."""
     pairs = sorted(hashes.items() if isinstance(hashes, Mapping) else hashes)
     return hashlib.sha256("".join(f"{name}\0{value}\n" for name, value in pairs).encode()).hexdigest()
+
+
+def choosing(tasks_folder: Path, tasks: Iterable[str]) -> dict[str, list[str]]:
+    """Of the saved models of `tasks` those that choose among classes, and the inputs that they choose by."""
+    configs = {task: read_json(tasks_folder / task / "config.json") for task in tasks}
+    return {
+        task: list(config["heads"][config["answers_by"]]["inputs"])
+        for task, config in configs.items()
+        if config.get("answers_by") is not None
+    }
 
 
 def loaded_code(beside: Path) -> dict[str, object]:

@@ -15,7 +15,7 @@ from typing import Any
 
 from mmcore.fingerprint import fingerprint
 from mmcore.serving import weights
-from mmcore.serving.identity import code_files, digest, versions
+from mmcore.serving.identity import choosing, code_files, digest, versions
 from mmcore.settings import ServeSettings
 from mmcore.workspace import hash_file, read_json, run_lock, sync_folder, write_json
 
@@ -116,21 +116,11 @@ def _assemble(
     weights_hash = weights.store(tasks_folder, tasks, release)
     write_json(release / "serve.json", dataclasses.asdict(serve))
     return {
-        "chooses": _choosing(tasks_folder, tasks),
+        "chooses": choosing(tasks_folder, tasks),
         "weights_hash": weights_hash,
         "code_hash": digest(code_files(context / "mmcore")),
         "versions": versions(),
         "files": _files(context),
-    }
-
-
-def _choosing(tasks_folder: Path, tasks: Sequence[str]) -> dict[str, list[str]]:
-    """The tasks that choose among classes, and by which inputs."""
-    configs = {task: read_json(tasks_folder / task / "config.json") for task in tasks}
-    return {
-        task: list(config["heads"][config["answers_by"]]["inputs"])
-        for task, config in configs.items()
-        if config["answers_by"] is not None
     }
 
 

@@ -16,11 +16,10 @@ from torch import Tensor
 
 from mmcore.data.modalities import MODALITIES, Limits
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.models.processor import Processor
 from mmcore.serving import weights
 from mmcore.serving.identity import loaded_code, versions
 from mmcore.serving.uploads import Item, Kind
-from mmcore.settings import ModelSettings, PrepareSettings, ServeSettings
+from mmcore.settings import PrepareSettings, ServeSettings
 from mmcore.workspace import read_json
 
 # The type codes of the safetensors layout.
@@ -30,7 +29,7 @@ KINDS = {
 }  # fmt: skip
 Pixels = NDArray[np.uint8]
 # What a class is chosen by: decoded media and texts, by the name of the input.
-Inputs = Mapping[str, Item]
+Inputs = Mapping[str, Item | None]
 
 
 class Predictor:
@@ -121,15 +120,11 @@ class Predictor:
     def summarise_all(self, pairs: Sequence[tuple[Pixels | None, str | None]]) -> list[str]:
         """One summary for each pair of a decoded clip and a transcript."""
         model = self._model("summarisation")
-        processor, context = model.processor, self.prepare.transcript_context
-        absent = np.zeros((self.prepare.video_frames, self.prepare.video_size, self.prepare.video_size, 3), np.uint8)
+        rows = [dict(zip(("video", "transcript"), pair, strict=True)) for pair in pairs]
         summaries: list[str] = []
         for places in self._chunks(range(len(pairs))):
-            clips, texts = zip(*(pairs[place] for place in places), strict=True)
-            values, _ = _media([absent if clip is None else clip for clip in clips])
-            present = torch.tensor([clip is not None for clip in clips])
-            rows = [processor.encode([text], context=context)[0] if text else [] for text in texts]
-            summaries += model.generate({"video": (values, present), "transcript": processor.pad(rows)})
+            chosen = [rows[place] for place in places]
+            summaries += model.generate({name: self._column(model, name, chosen) for name in ("video", "transcript")})
         return summaries
 
     def choose_all(self, asked: Sequence[tuple[str, Inputs]]) -> list[dict[str, Any]]:
@@ -162,8 +157,9 @@ class Predictor:
             side = self.prepare.image_size if name == "image" else self.prepare.video_size
             shape = (side, side, 3) if name == "image" else (self.prepare.video_frames, side, side, 3)
             absent = np.zeros(shape, np.uint8)
-            values, _ = _media([row.get(name, absent) for row in rows])  # type: ignore[misc]
-            return values, torch.tensor([name in row for row in rows])
+            given: list[Any] = [row.get(name) for row in rows]
+            values, _ = _media([absent if one is None else one for one in given])
+            return values, torch.tensor([one is not None for one in given])
         context = self.prepare.transcript_context if name == "transcript" else self.prepare.context
         texts = [str(row.get(name) or "") for row in rows]
         return model.processor.pad([model.processor.encode([one], context=context)[0] if one else [] for one in texts])
@@ -219,10 +215,7 @@ def _build(folder: Path, parameters: dict[str, Tensor]) -> MultimodalModel:
     It is made with numbers, which the tensors then replace: buffers that are not saved (positions, colour means) have
     to be what their makers make them.
     """
-    config = read_json(folder / "config.json")
-    processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
-    model = MultimodalModel(ModelSettings(**config["model"]), processor, config["heads"])
-    model.beams, model.answers_by = config["generation"]["beams"], config["answers_by"]
+    model = MultimodalModel.made(read_json(folder / "config.json"), folder)
     model.load_state_dict(parameters, assign=True)
     return model.requires_grad_(False).eval()
 

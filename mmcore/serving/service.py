@@ -136,8 +136,8 @@ def _pair(parts: list[Part]) -> list[Any]:
 
 
 def _inputs(parts: list[Part]) -> list[Any]:
-    values = {INPUTS.get(part.field, part.field): part.value for part in parts}
-    return [(values.pop("task"), values)]
+    (task,) = (part.value for part in parts if part.field == "task")
+    return [(task, {INPUTS[part.field]: part.value for part in parts if part.field != "task"})]
 
 
 def _form(path: str, items: Callable[[list[Part]], list[Any]] = list) -> type:

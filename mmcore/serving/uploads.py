@@ -64,9 +64,6 @@ IMAGES = Field("image", True, "image files")
 CLIPS = Field("video", True, "clips (GIF, APNG or WebP files)")
 TEXTS = Field("text", True, "texts")
 
-# Fields that are not named like the input of the model that they are.
-INPUTS = {"clip": "video"}
-
 FORMS: dict[str, Form] = {
     "/embed": Form(
         "retrieval",
@@ -111,6 +108,9 @@ FORMS: dict[str, Form] = {
         "send the task and what it looks at: an image or clip (file), a text, a transcript, a question",
     ),
 }
+# What a task chooses by is named as the model's inputs are: the fields by input, and the inputs by field.
+SENT_AS = {"video" if name == "clip" else name: name for name in FORMS["/choose"].fields if name != "task"}
+INPUTS = {field: name for name, field in SENT_AS.items()}
 
 
 async def read_form(
@@ -218,8 +218,7 @@ def _check_task(path: str, content: FormData, chooses: Mapping[str, Sequence[str
     task = str(content.get("task", ""))
     if task not in chooses:
         raise Refusal(400, f"{path}: send as task one of: {', '.join(chooses)}")
-    wanted = {name: field for field, name in INPUTS.items()}
-    fields = [wanted.get(name, name) for name in chooses[task]]
+    fields = [SENT_AS.get(name, name) for name in chooses[task]]
     sent = {name for name, _ in content.multi_items()} - {"task"}
     if not sent or not sent <= set(fields):
         raise Refusal(400, f"{path}: the task {task} looks at {' and '.join(fields)}; send those, and nothing else")

@@ -1,29 +1,25 @@
 """Matching: which of two texts belongs to a medium, its own or the one that differs from it in the fewest words."""
 
 from dataclasses import dataclass
-from functools import cached_property
-from typing import Any
 
 import numpy as np
 import torch
 from numpy.typing import NDArray
-from torch import Tensor
 
 from mmcore.data.batches import Batches, Rows
 from mmcore.metrics import Score
 from mmcore.metrics.ranking import positive_sets
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.models.processor import Processor
-from mmcore.objectives._mixture import MixedBatch, MixedBatches, Mixture
-from mmcore.settings import AugmentSettings, Component, EvaluateSettings
-from mmcore.tasks import Base, Predictions, table
+from mmcore.settings import Component, EvaluateSettings
+from mmcore.tasks import Predictions, table
+from mmcore.tasks._mixed import EQUALLY, Mixed
 from mmcore.tasks._reranking import Matching, likelihoods
 
 _ROWS_AT_ONCE = 256
 
 
 @dataclass(frozen=True)
-class Task(Base):
+class Task(Mixed):
     """Whether captions belong to the medium `of`, told by a head with a `fusion` of its own, as the objective
     `matching` trains it; a contrast beside it finds that objective its hard negatives.
 
@@ -41,20 +37,10 @@ class Task(Base):
     def needs(self) -> tuple[str, ...]:
         return (self.of, "captions")
 
-    @cached_property
-    def terms(self) -> list[str]:
-        return [f"contrast_{self.of}_text", self._head]
-
-    def heads(self, corpus: Rows) -> dict[str, Component]:
-        return self._mixture(corpus).heads(corpus)
-
-    def batches(
-        self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
-    ) -> MixedBatches:
-        return self._mixture(corpus).batches(corpus, processor, batch_size=batch_size, seed=seed, augment=augment)
-
-    def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:
-        return batch.loss(model)
+    @property
+    def objectives(self) -> list[Component]:
+        contrast = {"name": "contrast", "among": [self.of, "text"], "formula": "clip", **EQUALLY}
+        return [contrast, {"name": "matching", "between": [self.of, "text"], "fusion": self.fusion, **EQUALLY}]
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         found = self.predict(model, corpus, batch_size=batch_size, device=model.device).table.to_pylist()
@@ -98,17 +84,6 @@ class Task(Base):
         }
         signature = "matching|other:fewest words differ|baseline:coin"
         return {name: Score(value, 50.0, len(odds), signature) for name, value in values.items()}
-
-    @property
-    def _head(self) -> str:
-        return f"matching_{self.of}_text"
-
-    def _mixture(self, corpus: Rows) -> Mixture:
-        shared: dict[str, Any] = {"weight": 1.0, "every": 1, "batch_size": None}
-        contrast = {"name": "contrast", "among": [self.of, "text"], "formula": "clip", **shared}
-        return Mixture(
-            [contrast, {"name": "matching", "between": [self.of, "text"], "fusion": self.fusion, **shared}], corpus
-        )
 
 
 def likest(tokens: list[list[int]], texts: list[str], keys: list[str], said: list[set[str]]) -> NDArray[np.int64]:

@@ -5,25 +5,22 @@ Where captions are in several languages, each language asks and answers for itse
 each other.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator
 from dataclasses import dataclass, replace
-from functools import cached_property
 from itertools import combinations
 from typing import Any
 
 import numpy as np
 import torch
-from torch import Tensor
 
 from mmcore.data.batches import Batches, Rows, columns_of
 from mmcore.metrics import Score
 from mmcore.metrics.ranking import ceiling, chance_median_rank, chance_recall, median_rank, recall_at
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
-from mmcore.objectives._mixture import MixedBatch, MixedBatches, Mixture
-from mmcore.settings import AugmentSettings, Component, EvaluateSettings
-from mmcore.tasks import Base, Predictions, table
+from mmcore.settings import Component, EvaluateSettings
+from mmcore.tasks import Predictions, table
+from mmcore.tasks._mixed import Mixed
 from mmcore.tasks._reranking import RERANKERS, second_stage
 from mmcore.tasks._searching import SHOWN, Search, Side, across, searches, sides_of
 
@@ -32,7 +29,7 @@ PLACES = (1, 5, 10)
 
 
 @dataclass(frozen=True)
-class Task(Base):
+class Task(Mixed):
     """Retrieval between modalities, each two of those that one of `contrasts` names: objectives `contrast` without
     their name (`among`, `formula`, `weight`, `every`, `batch_size`), on which the model is trained. A contrast for
     which a split has no rows is left out; the first one's rows are what the task needs.
@@ -47,8 +44,8 @@ class Task(Base):
     headline = ("mean_reciprocal_rank", "max")
 
     def __post_init__(self) -> None:
-        for contrast in self.contrasts:
-            OBJECTIVES.build({"name": "contrast", **contrast})
+        for objective in self.objectives:
+            OBJECTIVES.build(objective)
         pairs = [frozenset(pair) for among in self._groups for pair in combinations(among, 2)]
         if not pairs or len(set(pairs)) != len(pairs):
             raise ValueError("each two modalities must stand in one of the contrasts of retrieval, and in one only")
@@ -65,26 +62,15 @@ class Task(Base):
     def needs(self) -> tuple[str, ...]:
         return columns_of(self._groups[0])
 
-    @cached_property
-    def terms(self) -> list[str]:
-        return [f"contrast_{one}_{other}" for among in self._groups for one, other in combinations(among, 2)]
-
-    def heads(self, corpus: Rows) -> Mapping[str, Component]:
-        return self._mixture(corpus).heads(corpus)
+    @property
+    def objectives(self) -> list[Component]:
+        return [{"name": "contrast", **contrast} for contrast in self.contrasts]
 
     def configure(self, model: MultimodalModel) -> None:
         if self.rerank is not None:
             reranker = RERANKERS.build(self.rerank)
             for missing in filter(None, (reranker.missing(model, medium) for medium in reranker.of)):
                 raise ValueError(missing)
-
-    def batches(
-        self, corpus: Rows, processor: Processor, *, batch_size: int, seed: int, augment: AugmentSettings
-    ) -> MixedBatches:
-        return self._mixture(corpus).batches(corpus, processor, batch_size=batch_size, seed=seed, augment=augment)
-
-    def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:
-        return batch.loss(model)
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         """The recall at 10 of each direction, and the mean reciprocal rank of all of them, 0 to 100."""
@@ -160,9 +146,6 @@ class Task(Base):
     @property
     def _groups(self) -> list[list[str]]:
         return [list(contrast["among"]) for contrast in self.contrasts]
-
-    def _mixture(self, corpus: Rows) -> Mixture:
-        return Mixture([{"name": "contrast", **contrast} for contrast in self.contrasts], corpus)
 
     def _embed(
         self, model: MultimodalModel, corpus: Rows, batch_size: int

@@ -2,7 +2,6 @@
 label; with 0 steps of fine-tuning it is the pretrained model that is judged."""
 
 from dataclasses import dataclass
-from functools import cached_property
 from typing import Any
 
 import torch
@@ -13,15 +12,14 @@ from mmcore.data.batches import LABEL, Batches, Rows
 from mmcore.data.views import labelled
 from mmcore.metrics import Score
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.models.processor import Processor
-from mmcore.objectives._mixture import MixedBatch, MixedBatches
-from mmcore.settings import EvaluateSettings
-from mmcore.tasks import Base, Predictions, retrieval, table
+from mmcore.settings import Component, EvaluateSettings
+from mmcore.tasks import Predictions, table
 from mmcore.tasks._choosing import score_choices
+from mmcore.tasks._mixed import EQUALLY, Mixed
 
 
 @dataclass(frozen=True)
-class Task(Base):
+class Task(Mixed):
     """Which value `label` has, told from the medium `of`. `classes`: for each value the words that name it; `prompts`:
     sentences with {} in the place of the name, whose embeddings are averaged (Radford et al. 2021). What steps
     fine-tuning takes, it takes on the contrast between the medium and the captions."""
@@ -41,18 +39,12 @@ class Task(Base):
             raise ValueError("zero_shot needs a prompt and two classes, or more")
 
     @property
-    def terms(self) -> list[str]:
-        return self._learner.terms
+    def objectives(self) -> list[Component]:
+        return [{"name": "contrast", "among": [self.of, "text"], "formula": "clip", **EQUALLY}]
 
     @property
     def needs(self) -> tuple[str, ...]:
         return (self.of, "labels")
-
-    def batches(self, corpus: Rows, processor: Processor, **options: Any) -> MixedBatches:
-        return self._learner.batches(corpus, processor, **options)
-
-    def loss(self, model: MultimodalModel, batch: MixedBatch) -> dict[str, Tensor]:
-        return batch.loss(model)
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         rows = self.predict(model, corpus, batch_size=batch_size, device=model.device).table.to_pylist()
@@ -86,11 +78,6 @@ class Task(Base):
         self, predictions: Predictions, train: Rows, *, settings: EvaluateSettings, seed: int
     ) -> dict[str, Score]:
         return score_choices(predictions, labelled(train, self.label))
-
-    @cached_property
-    def _learner(self) -> retrieval.Task:
-        contrast = {"among": [self.of, "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None}
-        return retrieval.Task([contrast], rerank=None)
 
     def _embedded(self, model: MultimodalModel) -> Tensor:
         """[C, E]: the direction of each class, the mean over the prompts."""

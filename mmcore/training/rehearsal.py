@@ -28,8 +28,8 @@ def rehearse(data: Path, settings: Settings) -> str:
         OBJECTIVES.build(spec)
     needs = {task: TASKS.build(settings.finetune[task].task).needs for task in settings.tasks}
     for task in settings.tasks:
-        if settings.finetune[task].adapter is not None:
-            ADAPTERS.build(settings.finetune[task].adapter or {})
+        if (adapter := settings.finetune[task].adapter) is not None:
+            ADAPTERS.build(adapter)
     lacking = store.lacking_columns(data, {column for columns in needs.values() for column in columns})
     problems = [_without(task, settings, sorted(lacking & set(columns))) for task, columns in needs.items()]
     if any(problems):

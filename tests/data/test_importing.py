@@ -23,8 +23,8 @@ from tests.data.test_prepare import picture
 DATA = ROOT.parent / "shared" / "data"
 
 
-def bring(source: Path, destination: Path, **how: bool) -> ImportReport:
-    return import_data(source, destination, format="imagefolder", options=ImportOptions(), **how)
+def bring(source: Path, destination: Path, format: str = "imagefolder", **how: bool) -> ImportReport:
+    return import_data(source, destination, format=format, options=ImportOptions(), **how)
 
 
 def counts(train: int = 0, validation: int = 0, test: int = 0) -> dict[str, int]:
@@ -174,14 +174,12 @@ def test_rows_with_an_id_of_their_own_are_tried_again_by_it(source: Path, tmp_pa
 
 
 def test_what_stood_behind_the_cut_of_an_archive_is_tried_again(tmp_path: Path) -> None:
-    data, whole = (
-        tmp_path / "data",
-        shard(tmp_path / "s.tar", *((f"{n}.txt", "x" * 600) for n in range(4))).read_bytes(),
-    )
+    data = tmp_path / "data"
+    whole = shard(tmp_path / "s.tar", *((f"{n}.txt", "x" * 600) for n in range(4))).read_bytes()
     (tmp_path / "s.tar").write_bytes(whole[:3200])
-    import_data(tmp_path / "s.tar", data, format="webdataset", options=ImportOptions())
+    bring(tmp_path / "s.tar", data, "webdataset")
     (tmp_path / "s.tar").write_bytes(whole)
-    report = import_data(tmp_path / "s.tar", data, format="webdataset", options=ImportOptions(), retry_failed=True)
+    report = bring(tmp_path / "s.tar", data, "webdataset", retry_failed=True)
     assert sum(report.total.values()) == 4
 
 
@@ -302,7 +300,7 @@ def table(tmp_path_factory: pytest.TempPathFactory) -> Path:
 @pytest.fixture(scope="module")
 def whole(table: Path, tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, ImportReport]:
     data = tmp_path_factory.mktemp("whole") / "data"
-    return data, import_data(table, data, format="table", options=ImportOptions())
+    return data, bring(table, data, "table")
 
 
 def interrupt(table: Path, data: Path, how: signal.Signals, *words: str) -> Path:
@@ -329,7 +327,7 @@ def test_an_interrupted_import_goes_on_to_the_same_bytes(
     aside = interrupt(table, data, how)
     assert not data.exists()
     assert (aside / ".gitignore").read_text() == "*\n"
-    report = import_data(table, data, format="table", options=ImportOptions(), resume=True)
+    report = bring(table, data, "table", resume=True)
     assert report.resumed >= 1000
     assert (report.rows, report.refused, report.guessed) == (whole[1].rows, whole[1].refused, whole[1].guessed)
     assert report.refused == {"unsafe_path": 1, "duplicate_id": 1}
@@ -346,7 +344,7 @@ def test_what_an_interrupted_import_left_is_trusted_only_as_far_as_it_is_whole(
     os.truncate(shard, shard.stat().st_size - 100)
     with open(aside / "shards.jsonl", "ab") as file:
         file.write(b'["train/part-000')
-    report = import_data(table, data, format="table", options=ImportOptions(), resume=True)
+    report = bring(table, data, "table", resume=True)
     assert report.resumed == 0
     assert hash_folder(data) == hash_folder(whole[0])
 
@@ -359,7 +357,7 @@ def test_an_interrupted_import_is_continued_only_with_the_same_words(
     with pytest.raises(ValueError, match=r"was another one \(options differ\); give the same words again"):
         import_data(table, data, format="table", options=ImportOptions(lang="en"), resume=True)
     assert aside.exists()
-    report = import_data(table, data, format="table", options=ImportOptions())
+    report = bring(table, data, "table")
     assert report.resumed == 0
     assert hash_folder(data) == hash_folder(whole[0])
     assert not aside.exists()
@@ -371,7 +369,7 @@ def test_a_source_that_changed_in_between_is_not_continued(table: Path, tmp_path
     interrupt(copy, data, signal.SIGKILL)
     pq.write_table(pq.ParquetFile(table).read().slice(100), copy)
     with pytest.raises(ValueError, match="has changed since the import was interrupted: it no longer holds row"):
-        import_data(copy, data, format="table", options=ImportOptions(), resume=True)
+        bring(copy, data, "table", resume=True)
     assert not data.exists()
 
 
@@ -383,9 +381,7 @@ def test_an_interrupted_addition_goes_on_to_the_same_bytes(table: Path, source: 
     interrupt(table, tmp_path / "one" / "data", signal.SIGKILL, "append")
     assert hash_folder(tmp_path / "one" / "data") == before
     for name in ("one", "two"):
-        report = import_data(
-            table, tmp_path / name / "data", format="table", options=ImportOptions(), append=True, resume=True
-        )
+        report = bring(table, tmp_path / name / "data", "table", append=True, resume=True)
         assert sum(report.total.values()) == 6998 + 9
     assert hash_folder(tmp_path / "one" / "data") == hash_folder(tmp_path / "two" / "data")
 

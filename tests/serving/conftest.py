@@ -147,8 +147,8 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     save_models(root / "prepared", root / "tasks", settings)
     evaluate(root / "prepared", root / "tasks", root / "evaluation", settings)
     write_golden(
-        root / "golden", data=root / "data", validated=root / "validated", evaluation=root / "evaluation",
-        settings=settings,
+        root / "golden", data=root / "data", validated=root / "validated", tasks=root / "tasks",
+        evaluation=root / "evaluation", settings=settings,
     )  # fmt: skip
     known_as = model_hash(root / "tasks", settings.tasks)
     tag = pack(root, root / "tasks", settings, known_as)

@@ -15,7 +15,7 @@ from mmcore.data.store import read_table
 from mmcore.serving.golden import write_golden
 from mmcore.settings import Settings
 from mmcore.tasks import table
-from mmcore.workspace import hash_folder, read_json
+from mmcore.workspace import hash_folder, read_json, write_json
 from tests.conftest import ROOT
 
 MEDIA = {"a": b"picture-1", "b": b"picture-2", "c": b"picture-3", "d": b"picture-1"}
@@ -48,7 +48,10 @@ def places(tmp_path: Path) -> dict[str, Path]:
     for name, ids in (("text", ["a#0", "a#1"]), ("image", list("abcd"))):
         np.save(evaluation / "embeddings" / f"retrieval.{name}.npy", np.eye(4, dtype=np.float32)[: len(ids)])
         pq.write_table(pa.table({"id": ids}), evaluation / "embeddings" / f"retrieval.{name}.parquet")
-    return {"data": tmp_path / "data", "validated": tmp_path / "validated", "evaluation": evaluation}
+    for task in ("retrieval", "captioning", "summarisation"):
+        write_json(tmp_path / "tasks" / task / "config.json", {"heads": {}, "answers_by": None})
+    folders = {name: tmp_path / name for name in ("data", "validated", "tasks")}
+    return {**folders, "evaluation": evaluation}
 
 
 def ranked(identity: str, top: list[str], scores: list[float]) -> dict[str, Any]:

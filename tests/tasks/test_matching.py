@@ -3,9 +3,8 @@ import pytest
 import torch
 
 from mmcore.tasks.matching import Task, likest
-from mmcore.training.fit import fit
 from tests.tasks.test_retrieval import EVALUATE
-from tests.tiny import AUGMENT, CPU, corpus, model, optim
+from tests.tiny import corpus, fitted, model
 
 TASK = Task(of="image", fusion={"name": "cross_attention", "layers": 1})
 
@@ -24,10 +23,7 @@ def test_a_text_is_set_against_the_one_that_shares_most_of_its_words():
 
 def test_a_head_learns_which_of_two_texts_belongs_to_a_picture(tmp_path):
     made, rows = model(), corpus(scenes=48, clips=0)
-    result = fit(
-        made, TASK, rows, rows, optim=optim(steps=150, batch_size=16, lr=5e-3, validate_every=25), augment=AUGMENT,
-        device=CPU, seed=1, checkpoints=tmp_path / "checkpoints", logs=tmp_path, phase="matching",
-    )  # fmt: skip
+    result = fitted(TASK, made, rows, tmp_path, steps=150, validate_every=25)
     assert result.validation["accuracy"] > 80
     found = TASK.predict(made, rows, batch_size=7, device=torch.device("cpu"))
     scores = TASK.score(found, rows, settings=EVALUATE, seed=1)

@@ -2,9 +2,8 @@ import pytest
 import torch
 
 from mmcore.tasks.zero_shot import Task
-from mmcore.training.fit import fit
 from tests.tasks.test_retrieval import EVALUATE
-from tests.tiny import AUGMENT, CPU, corpus, model, optim
+from tests.tiny import corpus, fitted, model
 
 PLACES = {"left": "left", "right": "right"}
 TASK = Task(of="image", label="place", classes=PLACES, prompts=["a red square on the {}", "a blue square on the {}"])
@@ -12,10 +11,7 @@ TASK = Task(of="image", label="place", classes=PLACES, prompts=["a red square on
 
 def test_pictures_find_the_class_that_their_captions_speak_of(tmp_path):
     made, rows = model(), corpus(scenes=48, clips=0)
-    result = fit(
-        made, TASK, rows, rows, optim=optim(steps=120, batch_size=16, lr=5e-3, validate_every=20), augment=AUGMENT,
-        device=CPU, seed=1, checkpoints=tmp_path / "checkpoints", logs=tmp_path, phase="zero-shot",
-    )  # fmt: skip
+    result = fitted(TASK, made, rows, tmp_path, steps=120, validate_every=20)
     assert result.validation["accuracy"] > 80
     found = TASK.predict(made, rows, batch_size=7, device=torch.device("cpu"))
     score = TASK.score(found, rows, settings=EVALUATE, seed=1)["accuracy"]
@@ -26,10 +22,7 @@ def test_pictures_find_the_class_that_their_captions_speak_of(tmp_path):
 def test_with_no_steps_the_model_is_judged_as_it_came(tmp_path):
     made, rows = model(), corpus(scenes=12, clips=0)
     before = {name: tensor.clone() for name, tensor in made.state_dict().items()}
-    result = fit(
-        made, TASK, rows, rows, optim=optim(steps=0), augment=AUGMENT, device=CPU, seed=1,
-        checkpoints=tmp_path / "checkpoints", logs=tmp_path, phase="zero-shot",
-    )  # fmt: skip
+    result = fitted(TASK, made, rows, tmp_path, steps=0)
     assert result.steps == 0
     assert set(result.validation) == {"accuracy"}
     assert all(torch.equal(tensor, before[name]) for name, tensor in made.state_dict().items())

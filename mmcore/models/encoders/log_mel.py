@@ -23,7 +23,7 @@ class Halving(nn.Linear):
         channels = values_BTC.shape[2]
         even_BTC = F.pad(values_BTC, (0, 0, 0, values_BTC.shape[1] % _STRIDE))
         pairs = even_BTC.reshape(len(even_BTC), -1, _STRIDE * channels)
-        # Whole pairs side by side: a sliding window (`unfold`) takes half as long again, most of it on the way back.
+        # Whole pairs side by side: a sliding window (`unfold`) would be added up step by step on the way back.
         before, after = F.pad(pairs[:, :-1], (0, 0, 1, 0)), F.pad(pairs[:, 1:, :channels], (0, 0, 0, 1))
         return super().forward(torch.cat([before, pairs, after], 2))
 
