@@ -27,8 +27,9 @@ fmt: $(VENV)/ready-dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
-bench: $(VENV)/ready-dev
-	for script in benchmarks/*.py; do $(BIN)/python $$script || exit 1; done
+# An hour or so; leave the machine alone meanwhile.
+bench: $(VENV)-bench
+	$(VENV)-bench/bin/python benchmarks
 
 faults-chain: $(VENV)/ready-dev
 	$(BIN)/python -m tests.faults.chain $(ARGS)
@@ -50,6 +51,15 @@ $(VENV)/uv:
 $(VENV)/ready: $(VENV)/uv requirements/lock.txt pyproject.toml
 	@echo "Installing the packages of requirements/lock.txt into $(VENV) ..."
 	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --compile-bytecode --python $(BIN)/python -r requirements/lock.txt -e .
+	@touch $@
+
+# The other libraries stay out of the project's own environment. Of those in peers.txt the packages are taken as they
+# are: what torchvision requires would replace torch.
+$(VENV)-bench: $(VENV)/uv requirements/lock.txt requirements/bench.txt requirements/peers.txt
+	@rm -rf $@
+	@$(PYTHON) -m venv $@
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --python $@/bin/python -r requirements/lock.txt -r requirements/bench.txt -e .
+	@$(BIN)/uv pip install --quiet --no-deps --python $@/bin/python -r requirements/peers.txt
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements/dev.txt

@@ -135,7 +135,7 @@ def validate_captions(count: int) -> None:
 
 def validate(folder: Path) -> None:
     """The stage, without DVC around it."""
-    from mmcore.quality.validate import validate  # noqa: PLC0415 (Great Expectations: only this process needs it)
+    from mmcore.quality.validate import validate
 
     settings = params.load(ROOT / "params.yaml").validate
     everything = DataSettings(source=None, format=None, fields={}, limit=None, engine="local", max_decoded_bytes=None)

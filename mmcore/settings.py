@@ -96,6 +96,8 @@ class OptimSettings:
     decay to zero.
 
     `max_seconds` stops earlier when set (the result then depends on the machine's speed).
+    `ema`: the decay of an average of the weights, which then counts instead of them; null for none. `chunk`: how many
+    samples the encoders take at once, null for all of a batch: fewer need less memory and a third more time.
     `validate_every`: steps between two evaluations on the validation split; the best one is kept.
     """
 
@@ -108,6 +110,7 @@ class OptimSettings:
     warmup_steps: int
     clip_norm: float
     ema: float | None
+    chunk: int | None
     validate_every: int
 
 

@@ -94,6 +94,21 @@ def test_the_weight_multiplies_the_loss(spec):
 
 
 @of_each()
+def test_gradients_are_the_same_however_many_samples_are_encoded_at_once(spec):
+    found = []
+    for chunk in (None, 4):  # of a batch of 6
+        alone, made, part = learner_of(spec)
+        made.double()
+        made.chunk = chunk
+        loss_of(alone, made, part).backward()
+        found.append({name: p.grad for name, p in made.named_parameters() if p.grad is not None})
+    whole, chunked = found
+    assert whole.keys() == chunked.keys()
+    for name, grad in whole.items():
+        torch.testing.assert_close(chunked[name], grad, rtol=1e-6, atol=1e-9, msg=name)
+
+
+@of_each()
 def test_terms_name_what_the_loss_gives(spec):
     alone, made, part = learner_of(spec)
     assert list(alone.streams[0].loss(made, part)) == alone.terms

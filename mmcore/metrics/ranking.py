@@ -15,6 +15,9 @@ Positives = Sequence[NDArray[np.int64]]
 
 # Scores held at once: 4 M float64 are 32 MB.
 BLOCK = 2**22
+# Scores of a tile of `both_ways`, left rows by right ones: 1 MB in float32, which a processor keeps near. A byte can
+# count what lies above each other (255 at most), and what lies side by side eight apart.
+TILE = (248, 1024)
 
 
 @dataclass(frozen=True)
@@ -49,6 +52,113 @@ def search(
         top_QK[part] = best(scores, places)
         scores_QK[part] = np.take_along_axis(scores, top_QK[part], axis=1)
     return Ranking(ranks_Q, top_QK, scores_QK)
+
+
+def both_ways(
+    left_NE: NDArray[np.floating], right_ME: NDArray[np.floating], positives: Positives
+) -> tuple[NDArray[np.int64], NDArray[np.int64]]:
+    """The ranks [N] that `search` gives for left rows among the right ones, and [M] for right rows among the left ones,
+    where `positives[i]` are the right rows that belong to left row i; 0 for a row to which none belongs.
+
+    Both come from one product in float32, tile by tile. Where a score lies so near to that of a row's best positive
+    that rounding could decide, it is computed as `search` does: the ranks are the same, ties included.
+    """
+    if not (np.isfinite(left_NE).all() and np.isfinite(right_ME).all()):
+        raise ValueError("the embeddings hold NaN or infinity")
+    if len(positives) != len(left_NE):
+        raise ValueError(f"{len(left_NE)} rows but {len(positives)} sets of positives")
+    counts = [len(found) for found in positives]
+    of_left = np.repeat(np.arange(len(counts)), counts)
+    of_right = np.concatenate([*positives, np.zeros(0, np.int64)]).astype(np.int64)
+    scores = _exact(left_NE, right_ME, of_left, of_right)
+    left, right = (np.ascontiguousarray(rows, np.float32) for rows in (left_NE, right_ME))
+    there = _Marks.of(left, right, of_left, scores)
+    back = _Marks.of(right, left, of_right, scores)
+    for rows in _slices(len(left), TILE[0]):
+        own = slice(*np.searchsorted(of_left, [rows.start, rows.stop]))
+        for columns in _slices(len(right), TILE[1]):
+            tile = left[rows] @ right[columns].T
+            inside = (of_right[own] >= columns.start) & (of_right[own] < columns.stop)
+            tile[of_left[own][inside] - rows.start, of_right[own][inside] - columns.start] = -np.inf
+            there.count(tile, 1, rows, left_NE[rows], right_ME[columns])
+            back.count(tile, 0, columns, right_ME[columns], left_NE[rows])
+    return there.ranks(), back.ranks()
+
+
+@dataclass(frozen=True)
+class _Marks:
+    """For each row the score of its best positive (infinite without one), the marks between which rounding could
+    decide whether another score lies above it, and how many have been found that do."""
+
+    best: NDArray[np.float32]
+    least: NDArray[np.float32]
+    most: NDArray[np.float32]
+    above: NDArray[np.int64]
+
+    @classmethod
+    def of(
+        cls, rows: NDArray[np.float32], others: NDArray[np.float32], owners: NDArray[np.int64],
+        scores: NDArray[np.float32],
+    ) -> "_Marks":  # fmt: skip
+        best = np.full(len(rows), np.inf, np.float32)
+        best[owners] = -np.inf
+        np.maximum.at(best, owners, scores)
+        # A sum of E products is wrong by at most E units in the last place of |row| * |other| (Higham 2002, section
+        # 3.1); four more for the roundings at both ends and of the marks themselves.
+        longest = np.linalg.norm(others, axis=1).max(initial=0.0)
+        margin = ((rows.shape[1] + 4) * 2.0**-24 * longest * np.linalg.norm(rows, axis=1)).astype(np.float32)
+        return cls(best, best - margin, best + margin, np.zeros(len(rows), np.int64))
+
+    def count(
+        self, tile: NDArray[np.float32], axis: int, part: slice, rows: NDArray[np.floating],
+        others: NDArray[np.floating],
+    ) -> None:  # fmt: skip
+        """Enter the scores of some `rows`, the `part` of all, with some `others`: along `axis` of the tile."""
+        best, least, most = (np.expand_dims(marks[part], axis) for marks in (self.best, self.least, self.most))
+        surely = _count(tile > most, axis)
+        unsure = np.flatnonzero(surely != _count(tile >= least, axis))
+        if len(unsure):
+            doubtful = np.moveaxis(tile, 1 - axis, 0)[unsure]
+            best, least, most = (marks.reshape(-1, 1)[unsure] for marks in (best, least, most))
+            near = (doubtful >= least) & (doubtful <= most)
+            where = np.nonzero(near)
+            if len(where[0]) > near.size // 64:
+                exact = (rows[unsure].astype(np.float64) @ others.astype(np.float64).T).astype(np.float32)
+                doubtful = np.where(near, exact, doubtful)
+            else:
+                doubtful[where] = _exact(rows[unsure], others, *where)
+            surely[unsure] = np.count_nonzero(doubtful >= best, axis=1)
+        self.above[part] += surely
+
+    def ranks(self) -> NDArray[np.int64]:
+        return np.where(np.isinf(self.best), 0, self.above + 1)
+
+
+def _slices(count: int, size: int) -> list[slice]:
+    return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _exact(
+    left: NDArray[np.floating], right: NDArray[np.floating], rows: NDArray[np.int64], columns: NDArray[np.int64]
+) -> NDArray[np.float32]:
+    """The scores of some pairs, summed in float64."""
+    scores = np.zeros(len(rows), np.float32)
+    for part in _slices(len(rows), TILE[1]):
+        one, other = left[rows[part]].astype(np.float64), right[columns[part]].astype(np.float64)
+        scores[part] = np.einsum("pe,pe->p", one, other)
+    return scores
+
+
+def _count(mask: NDArray[np.bool_], axis: int) -> NDArray[np.int64]:
+    """`np.count_nonzero` of a tile, many times as fast: its bytes are added as bytes, which a tile cannot overflow."""
+    counts: NDArray[np.int64]
+    if axis == 0:
+        counts = np.add.reduce(mask.view(np.uint8), axis=0, dtype=np.uint8).astype(np.int64)
+    elif mask.shape[1] % 8:
+        counts = np.count_nonzero(mask, axis=1)
+    else:
+        counts = np.add.reduce(mask.view(np.uint64), axis=1).view(np.uint8).reshape(-1, 8).sum(1, dtype=np.int64)
+    return counts
 
 
 def ranks(scores_QC: NDArray[np.floating], positives: Positives) -> NDArray[np.int64]:

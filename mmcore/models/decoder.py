@@ -10,7 +10,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcore.models.layers import CrossingBlock, Memory, positions, widened
+from mmcore.models.layers import CrossingBlock, Stepping, positions, turned, widened
 from mmcore.registry import Table
 
 DECODERS: Table[Any] = Table("decoder")
@@ -24,7 +24,6 @@ class CrossAttentionDecoder(nn.Module):
         super().__init__()
         self.embedding = nn.Embedding(vocabulary, width)
         self.place = positions(context, width)
-        self.heads = heads
         self.blocks: Any = nn.ModuleList(CrossingBlock(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
         self.bias = nn.Parameter(torch.zeros(vocabulary))
@@ -75,32 +74,27 @@ class _State:
     def __init__(
         self, decoder: CrossAttentionDecoder, memory_BSD: Tensor, mask_BS: Tensor, beams: int, tokens: int
     ) -> None:
-        batch, width = memory_BSD.shape[0] * beams, memory_BSD.shape[-1]
-        self.decoder = decoder
-        self.memories = [
-            Memory(batch, decoder.heads, tokens, width // decoder.heads, memory_BSD) for _ in decoder.blocks
-        ]
-        crossed = [block.remember(memory_BSD) for block in decoder.blocks]
-        self.crossed = [
-            (key.repeat_interleave(beams, 0), value.repeat_interleave(beams, 0)) if beams > 1 else (key, value)
-            for key, value in crossed
-        ]
-        self.mask_NS = mask_BS.repeat_interleave(beams, 0)
+        self.decoder, self.position = decoder, 0
+        mask_NS = mask_BS.repeat_interleave(beams, 0)
+        self.blocks = []
+        for block in decoder.blocks:
+            key, value = (part.repeat_interleave(beams, 0) for part in block.remember(memory_BSD))
+            self.blocks.append(Stepping(block, (key, value), mask_NS, tokens))
+        self.words = turned(decoder.embedding.weight, decoder.bias)
 
     def step(self, ids_N: Tensor) -> Tensor:
         """Logits [N, V] of the token after `ids`."""
-        decoder, position = self.decoder, self.memories[0].length
-        state_N1D = (decoder.embedding(ids_N) + decoder.place[position])[:, None]
-        for block, memory, pair in zip(decoder.blocks, self.memories, self.crossed, strict=True):
-            state_N1D = block(state_N1D, pair, self.mask_NS, memory=memory)
-        return F.linear(decoder.norm(state_N1D[:, 0]), decoder.embedding.weight, decoder.bias)
+        state_ND = self.decoder.embedding(ids_N) + self.decoder.place[self.position]
+        self.position += 1
+        for block in self.blocks:
+            state_ND = block(state_ND)
+        return self.words(self.decoder.norm(state_ND))
 
     def keep(self, parents_N: Tensor | None) -> None:
         """Go on with what each text's parent remembers."""
         if parents_N is not None:
-            for memory in self.memories:
-                memory.keys_BHTC = memory.keys_BHTC[parents_N]
-                memory.values_BHTC = memory.values_BHTC[parents_N]
+            for block in self.blocks:
+                block.keep(parents_N)
 
 
 class _Search:

@@ -40,9 +40,10 @@ class Projection(nn.Module):
     def forward(self, tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         # Finite, so that the weights of an absent row are numbers too.
         scores_BTH = self.query(tokens_BTD).masked_fill(~mask_BT[:, :, None], -1e4)
-        weights_BHT = scores_BTH.softmax(1).transpose(1, 2)
-        values_BHTC = self.value(tokens_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
-        pooled_BD = (weights_BHT[:, :, None] @ values_BHTC).flatten(1)
+        pooled_BHD = scores_BTH.softmax(1).transpose(1, 2) @ tokens_BTD
+        # The value of a weighted sum is the weighted sum of values: one product for each head instead of each token.
+        weight_HCD = self.value.weight.view(self.heads, -1, self.value.in_features)
+        pooled_BD = torch.einsum("bhd,hcd->bhc", pooled_BHD, weight_HCD).flatten(1) + self.value.bias
         embedding_BE = F.normalize(widened(self.out(self.norm(pooled_BD))), dim=-1)
         return embedding_BE * mask_BT.any(1, keepdim=True)
 

@@ -4,25 +4,15 @@ Shapes: B batch, T tokens, S tokens of a memory that is attended to, D width, H 
 Masks are boolean and true where a token counts. A row without any true token yields zeros, never NaN.
 """
 
+from collections.abc import Callable
+from typing import Any
+
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-
-class Memory:
-    """Keys and values of what came before, in buffers that are allocated once and filled token by token."""
-
-    def __init__(self, batch: int, heads: int, tokens: int, channels: int, like: Tensor) -> None:
-        self.keys_BHTC = like.new_zeros(batch, heads, tokens, channels)
-        self.values_BHTC = like.new_zeros(batch, heads, tokens, channels)
-        self.length = 0
-
-    def append(self, key_BH1C: Tensor, value_BH1C: Tensor) -> tuple[Tensor, Tensor]:
-        """Enter one token; returns the keys and values of all tokens so far."""
-        self.keys_BHTC[:, :, self.length] = key_BH1C[:, :, 0]
-        self.values_BHTC[:, :, self.length] = value_BH1C[:, :, 0]
-        self.length += 1
-        return self.keys_BHTC[:, :, : self.length], self.values_BHTC[:, :, : self.length]
+# From so many tokens on, two products are faster than the float32 kernel for bf16 on a CPU (docs/decisions.md).
+PRODUCTS_FROM = 32
 
 
 class SelfAttention(nn.Module):
@@ -36,14 +26,9 @@ class SelfAttention(nn.Module):
         self.qkv = nn.Linear(width, 3 * width)
         self.out = nn.Linear(width, width)
 
-    def forward(
-        self, tokens_BTD: Tensor, mask_BT: Tensor | None = None, *, causal: bool = False, memory: Memory | None = None
-    ) -> Tensor:
+    def forward(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None, *, causal: bool = False) -> Tensor:
         qkv_BTHC = self.qkv(tokens_BTD).unflatten(-1, (3, self.heads, -1))
         query, key, value = (part.transpose(1, 2) for part in qkv_BTHC.unbind(2))
-        if memory is not None:
-            key, value = memory.append(key, value)
-            causal = False  # a single new token may see everything before it
         dropout = self.dropout if self.training else 0.0
         mixed_BHTC = attend(query, key, value, mask_BT, causal=causal, dropout=dropout)
         return self.out(mixed_BHTC.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
@@ -106,12 +91,66 @@ class CrossingBlock(Block):
         return self.crossing.remember(memory_BSD)
 
     def forward(  # type: ignore[override]
-        self, tokens_BTD: Tensor, crossed: tuple[Tensor, Tensor], mask_BS: Tensor, *, memory: Memory | None = None
+        self, tokens_BTD: Tensor, crossed: tuple[Tensor, Tensor], mask_BS: Tensor
     ) -> Tensor:
-        seen = self.attention(self.norm_attention(tokens_BTD), causal=True, memory=memory)
-        tokens_BTD = tokens_BTD + seen
+        tokens_BTD = tokens_BTD + self.attention(self.norm_attention(tokens_BTD), causal=True)
         tokens_BTD = tokens_BTD + self.crossing(self.norm_crossing(tokens_BTD), crossed, mask_BS)
         return tokens_BTD + self.feed(self.norm_feed(tokens_BTD))  # type: ignore[no-any-return]
+
+
+class Stepping:
+    """A `CrossingBlock` that is given one token after another, without gradients: what its `forward` gives for all at
+    once. Keys and values of what came before lie in buffers that are allocated once.
+
+    `crossed`: keys and values [N, H, S, C] of the memory; `tokens`: how many there will be at most.
+    """
+
+    def __init__(self, block: CrossingBlock, crossed: tuple[Tensor, Tensor], mask_NS: Tensor, tokens: int) -> None:
+        attention, crossing = block.attention, block.crossing
+        self.norms = [_norm(one) for one in (block.norm_attention, block.norm_crossing, block.norm_feed)]
+        wide: Any = block.feed[0]
+        narrow: Any = block.feed[2]
+        self.qkv, self.out, self.query, self.crossed_out, self.wide, self.narrow = (
+            turned(one.weight, one.bias)
+            for one in (attention.qkv, attention.out, crossing.query, crossing.out, wide, narrow)
+        )
+        self.crossed = crossed
+        rows, self.heads, _, channels = crossed[0].shape
+        # As numbers to add, once instead of at every step.
+        zeros_NS = crossed[0].new_zeros(mask_NS.shape)
+        self.mask = None if mask_NS.all() else zeros_NS.masked_fill(~mask_NS, float("-inf"))[:, None, None]
+        self.seen = crossed[0].new_zeros(2, rows, self.heads, tokens, channels)
+        self.length = 0
+
+    def __call__(self, state_ND: Tensor) -> Tensor:
+        """The next token [N, D] through the block."""
+        qkv_N3HC = self.qkv(self.norms[0](state_ND)).view(len(state_ND), 3, self.heads, -1)
+        self.seen[:, :, :, self.length] = qkv_N3HC[:, 1:].transpose(0, 1)
+        self.length += 1
+        key, value = self.seen[:, :, :, : self.length]
+        mixed_NH1C = F.scaled_dot_product_attention(qkv_N3HC[:, 0, :, None], key, value)
+        state_ND = state_ND + self.out(mixed_NH1C.flatten(1))
+        query_NH1C = self.query(self.norms[1](state_ND)).view(len(state_ND), self.heads, 1, -1)
+        mixed_NH1C = F.scaled_dot_product_attention(query_NH1C, *self.crossed, self.mask)
+        state_ND = state_ND + self.crossed_out(mixed_NH1C.flatten(1))
+        return state_ND + self.narrow(F.gelu(self.wide(self.norms[2](state_ND))))
+
+    def keep(self, parents_N: Tensor) -> None:
+        """Go on with what each row's parent has seen."""
+        self.seen = self.seen[:, parents_N]
+
+
+def turned(weight_OI: Tensor, bias_O: Tensor) -> Callable[[Tensor], Tensor]:
+    """A linear layer on few rows [N, I]; weights with more outputs than inputs are stored the other way round, in which
+    such a product reads them twice as fast (benchmarks/generation.py)."""
+    weight_IO = weight_OI.t()
+    if len(weight_OI) > weight_OI.shape[1]:
+        weight_IO = weight_IO.contiguous()
+    return lambda rows_NI: torch.addmm(bias_O, rows_NI, weight_IO)
+
+
+def _norm(norm: nn.LayerNorm) -> Callable[[Tensor], Tensor]:
+    return lambda rows_ND: torch.layer_norm(rows_ND, norm.normalized_shape, norm.weight, norm.bias, norm.eps)
 
 
 def initialise(module: nn.Module) -> None:
@@ -149,9 +188,26 @@ def attend(
     """softmax(Q K^T / sqrt(C)) V [B, H, T, C] over the keys that `mask` allows (Vaswani et al. 2017)."""
     mask = None if mask_BS is None else mask_BS[:, None, None, :]
     kind = query_BHTC.dtype
-    if kind == torch.bfloat16 and query_BHTC.device.type == "cpu":
-        # On a CPU, torch's kernel takes seven times as long backwards in bf16 as in float32.
-        query_BHTC, key_BHSC, value_BHSC = query_BHTC.float(), key_BHSC.float(), value_BHSC.float()
+    if kind != torch.bfloat16 or query_BHTC.device.type != "cpu":
+        return F.scaled_dot_product_attention(
+            query_BHTC, key_BHSC, value_BHSC, mask, dropout_p=dropout, is_causal=causal
+        )
+    # On a CPU, torch's kernel takes several times as long backwards in bf16 as in float32.
+    if key_BHSC.shape[2] >= PRODUCTS_FROM and not causal:
+        return _by_products(query_BHTC, key_BHSC, value_BHSC, mask, dropout)
     return F.scaled_dot_product_attention(
-        query_BHTC, key_BHSC, value_BHSC, mask, dropout_p=dropout, is_causal=causal
+        query_BHTC.float(), key_BHSC.float(), value_BHSC.float(), mask, dropout_p=dropout, is_causal=causal
     ).to(kind)
+
+
+def _by_products(
+    query_BHTC: Tensor, key_BHSC: Tensor, value_BHSC: Tensor, mask: Tensor | None, dropout: float
+) -> Tensor:
+    """Attention written out, each step in the precision of its inputs."""
+    scores_BHTS = (query_BHTC * query_BHTC.shape[-1] ** -0.5) @ key_BHSC.transpose(-1, -2)
+    if mask is not None:
+        # Finite, so that a row without a key is a mean of nothing that counts, never NaN.
+        scores_BHTS = scores_BHTS.masked_fill(~mask, -1e30)
+    weights_BHTS = F.dropout(scores_BHTS.softmax(-1), dropout)
+    mixed_BHTC = weights_BHTS @ value_BHSC
+    return mixed_BHTC if mask is None else mixed_BHTC * mask.any(-1, keepdim=True)

@@ -16,6 +16,7 @@ from typing import Any
 import torch
 from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
+from torch.utils.checkpoint import checkpoint
 
 from mmcore.data.batches import READ
 from mmcore.data.modalities.text import BOS, EOS
@@ -72,6 +73,7 @@ class MultimodalModel(nn.Module):
         self.decoder = None if settings.decoder is None else DECODERS.build(settings.decoder, **given)
         initialise(self)
         self.beams = 1
+        self.chunk: int | None = None
         # The head that a task which chooses among classes has left the answer to.
         self.answers_by: str | None = None
         self._given = given
@@ -101,9 +103,19 @@ class MultimodalModel(nn.Module):
                 self.heads[name], self.head_specs[name] = head.to(self.device), dict(spec)
 
     def encode(self, modality: str, values: Tensor, mask: Tensor) -> Input:
-        """Tokens [B, T, D] and their mask [B, T]."""
-        tokens_BTD, mask_BT = self._encoder(modality)(values, mask)
-        return tokens_BTD, mask_BT
+        """Tokens [B, T, D] and their mask [B, T].
+
+        With `chunk`, so many rows at a time: only the tokens of a chunk are kept, and what lies between is computed
+        again backwards. So a contrast sees a batch that is larger than memory, with the same gradients (gradient
+        caching, Gao et al. 2021), for the price of one more forward pass.
+        """
+        encoder = self._encoder(modality)
+        if self.chunk is None or len(values) <= self.chunk or not torch.is_grad_enabled():
+            tokens_BTD, mask_BT = encoder(values, mask)
+            return tokens_BTD, mask_BT
+        parts = zip(torch.split(values, self.chunk), torch.split(mask, self.chunk), strict=True)
+        done = [checkpoint(encoder, *part, use_reentrant=False) for part in parts]
+        return torch.cat([tokens for tokens, _ in done]), torch.cat([mask for _, mask in done])
 
     def project(self, modality: str, tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
         """Encoded tokens to vectors [B, E] of length 1 in the shared space."""

@@ -12,7 +12,7 @@ from torch import Tensor
 
 from mmcore.data.batches import Batches
 from mmcore.metrics.languages import primary
-from mmcore.metrics.ranking import Positives, Ranking, positive_sets, search
+from mmcore.metrics.ranking import Positives, Ranking, both_ways, positive_sets, search
 from mmcore.models.multimodal import MultimodalModel
 
 Array = np.ndarray[Any, Any]
@@ -147,6 +147,25 @@ def searches(sides: Mapping[str, Side], *, top: int = SHOWN) -> list[Search]:
             for asking, asked in ((one, other), (other, one)):
                 found.append(_found(f"{asking}_to_{asked}", sides[asking], sides[asked], None, top))
     return found
+
+
+def ranks(sides: Mapping[str, Side]) -> dict[str, Array]:
+    """The ranks in every direction of `searches`, those of all languages one after another."""
+    found: dict[str, list[Array]] = {}
+    for one, other in combinations(sides, 2):
+        if "text" in (one, other):
+            medium = one if other == "text" else other
+            media = sides[medium]
+            for lang in sides["text"].languages():
+                texts = sides["text"].written_in(lang)
+                there, back = both_ways(media.vectors, texts.vectors, positive_sets(media.keys, texts.keys))
+                found.setdefault(f"text_to_{medium}", []).append(back[texts.places_of(texts.first_of_each())])
+                found.setdefault(f"{medium}_to_text", []).append(there[media.places_of(_with_texts(media, texts))])
+        else:
+            asking, asked = sides[one], sides[other]
+            there, back = both_ways(asking.vectors, asked.vectors, positive_sets(asking.keys, asked.keys))
+            found |= {f"{one}_to_{other}": [there], f"{other}_to_{one}": [back]}
+    return {direction: np.concatenate(parts) for direction, parts in found.items()}
 
 
 def across(texts: Side) -> list[Search]:

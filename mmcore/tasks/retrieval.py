@@ -22,7 +22,7 @@ from mmcore.settings import Component, EvaluateSettings
 from mmcore.tasks import Predictions, table
 from mmcore.tasks._mixed import Mixed
 from mmcore.tasks._reranking import RERANKERS, second_stage
-from mmcore.tasks._searching import SHOWN, Search, Side, across, searches, sides_of
+from mmcore.tasks._searching import SHOWN, Search, Side, across, ranks, searches, sides_of
 
 Array = np.ndarray[Any, Any]
 PLACES = (1, 5, 10)
@@ -74,13 +74,13 @@ class Task(Mixed):
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         """The recall at 10 of each direction, and the mean reciprocal rank of all of them, 0 to 100."""
-        found: dict[str, list[Array]] = {}
-        for _, sides in self._embed(model, corpus, batch_size):
-            for one in searches(sides):
-                found.setdefault(one.direction, []).append(one.ranking.ranks)
-        ranks = {direction: np.concatenate(parts) for direction, parts in found.items()}
-        reciprocal = 100 * float(np.mean([(1 / own).mean() for own in ranks.values()]))
-        recalls = {f"{direction}_recall@10": recall_at(own, 10) for direction, own in ranks.items()}
+        found = [ranks(sides) for _, sides in self._embed(model, corpus, batch_size)]
+        every = {
+            direction: np.concatenate([one[direction] for one in found if direction in one])
+            for direction in dict.fromkeys(name for one in found for name in one)
+        }
+        reciprocal = 100 * float(np.mean([(1 / own).mean() for own in every.values()]))
+        recalls = {f"{direction}_recall@10": recall_at(own, 10) for direction, own in every.items()}
         return {**recalls, "mean_reciprocal_rank": reciprocal}
 
     def predict(self, model: MultimodalModel, corpus: Rows, *, batch_size: int, device: torch.device) -> Predictions:

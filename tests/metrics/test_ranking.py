@@ -50,6 +50,53 @@ def test_equal_embeddings_tie_wherever_they_stand():
     assert found.top[0].tolist() == list(range(70, 80))
 
 
+def embeddings(kind, rows, seed):
+    """Embeddings that make rounding and ties decide in different ways."""
+    random = np.random.default_rng(seed)
+    vectors = random.normal(size=(rows, 24)).astype("f4")
+    if kind == "copies":  # of few different ones
+        vectors = vectors[random.integers(0, 9, rows)]
+    elif kind == "constant":
+        vectors[:] = vectors[0]
+    elif kind == "close":  # scores that differ in the last places only
+        vectors = vectors[:1] + 1e-7 * vectors
+    elif kind == "double":
+        return vectors.astype("f8") / 3
+    elif kind == "grid":  # equal scores of different vectors
+        vectors = np.round(vectors)
+    return vectors
+
+
+@pytest.mark.parametrize("kind", ["normal", "copies", "constant", "close", "double", "grid"])
+def test_both_ways_at_once_give_the_ranks_of_two_searches(kind):
+    left, right = embeddings(kind, 530, 0), embeddings(kind, 1100, 0)  # several tiles, the last ones smaller
+    random = np.random.default_rng(1)
+    positives = [np.unique([row, *random.integers(0, 1100, row % 4)]) for row in range(530)]
+    back: list[list[int]] = [[] for _ in right]
+    for row, found in enumerate(positives):
+        for place in found:
+            back[place].append(row)
+    wanted = [place for place, found in enumerate(back) if found]
+    there, here = ranking.both_ways(left, right, positives)
+    assert there.tolist() == ranking.search(left, right, positives).ranks.tolist()
+    assert here[wanted].tolist() == ranking.search(right[wanted], left, sets(*(back[i] for i in wanted))).ranks.tolist()
+    assert not here[[place for place, found in enumerate(back) if not found]].any()
+
+
+def test_a_row_without_a_positive_has_no_rank_and_nothing_to_rank_is_no_error():
+    there, back = ranking.both_ways(np.eye(3), np.eye(3), sets([0], [], [2]))
+    assert (there.tolist(), back.tolist()) == ([1, 0, 1], [1, 0, 1])
+    empty = ranking.both_ways(np.zeros((0, 3)), np.eye(3), [])
+    assert (empty[0].tolist(), empty[1].tolist()) == ([], [0, 0, 0])
+
+
+def test_what_cannot_be_ranked_both_ways_is_refused():
+    with pytest.raises(ValueError, match="NaN or infinity"):
+        ranking.both_ways(np.full((1, 2), np.nan), np.eye(2), sets([0]))
+    with pytest.raises(ValueError, match="2 rows but 1 sets of positives"):
+        ranking.both_ways(np.eye(2), np.eye(2), sets([0]))
+
+
 def test_the_best_places_are_ordered_and_equal_scores_keep_the_candidates_order():
     scores = np.array([[0.1, 0.7, 0.7, 0.9, 0.7], [0, 0, 0, 0, 0]], "f4")
     assert ranking.best(scores, 3).tolist() == [[3, 1, 2], [0, 1, 2]]

@@ -1,7 +1,16 @@
 import pytest
 import torch
 
-from mmcore.models.layers import Block, CrossAttention, CrossingBlock, Memory, SelfAttention, initialise
+from mmcore.models.layers import (
+    PRODUCTS_FROM,
+    Block,
+    CrossAttention,
+    CrossingBlock,
+    SelfAttention,
+    Stepping,
+    attend,
+    initialise,
+)  # fmt: skip
 
 
 def test_a_row_without_any_token_yields_finite_values():
@@ -35,11 +44,9 @@ def test_token_by_token_with_a_memory_equals_all_at_once():
     torch.manual_seed(0)
     block = CrossingBlock(8, 2, 0.0).eval()
     tokens, seen = torch.randn(3, 5, 8), torch.randn(3, 4, 8)
-    crossed, mask = block.remember(seen), torch.ones(3, 4, dtype=torch.bool)
-    whole = block(tokens, crossed, mask)
-    memory = Memory(3, 2, 5, 4, tokens)
-    steps = [block(tokens[:, i : i + 1], crossed, mask, memory=memory) for i in range(5)]
-    torch.testing.assert_close(torch.cat(steps, 1), whole)
+    crossed, mask = block.remember(seen), torch.tensor([[True] * 4, [True, True, False, False], [False] * 4])
+    step = Stepping(block, crossed, mask, tokens=5)
+    torch.testing.assert_close(torch.stack([step(tokens[:, i]) for i in range(5)], 1), block(tokens, crossed, mask))
 
 
 def test_a_width_that_heads_do_not_divide_is_refused():
@@ -53,3 +60,16 @@ def test_initial_weights_have_the_scale_of_their_inputs():
     initialise(layer)
     assert layer.bias.abs().sum() == 0
     assert float(layer.weight.detach().std()) == pytest.approx(0.05, rel=0.05)
+
+
+@pytest.mark.parametrize("keys", [PRODUCTS_FROM - 1, PRODUCTS_FROM])
+def test_attention_in_bf16_is_that_in_float32_rounded(keys):
+    torch.manual_seed(0)
+    query, key, value = torch.randn(2, 2, 5, 8), torch.randn(2, 2, keys, 8), torch.randn(2, 2, keys, 8)
+    mask = torch.rand(2, keys) < 0.5
+    mask[1] = False
+    exact = attend(query, key, value, mask)
+    rounded = attend(query.bfloat16(), key.bfloat16(), value.bfloat16(), mask)
+    assert rounded.dtype == torch.bfloat16
+    torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.02)
+    assert not rounded[1].any()

@@ -9,6 +9,7 @@ from mmcore.data.batches import NO_AUGMENTATION
 from mmcore.metrics import Score
 from mmcore.settings import EvaluateSettings
 from mmcore.tasks import SCHEMA, TASKS, Predictions
+from mmcore.tasks._searching import Side, ranks, searches
 from mmcore.tasks.retrieval import Task
 from tests.tiny import TinyCorpus, corpus, model, scene
 
@@ -82,6 +83,25 @@ def test_validation_scores_both_directions():
     numbers = IMAGES.validate(model(), corpus(scenes=6, clips=0), batch_size=4)
     assert set(numbers) == {"text_to_image_recall@10", "image_to_text_recall@10", "mean_reciprocal_rank"}
     assert 0 < numbers["mean_reciprocal_rank"] <= 100
+
+
+def test_ranks_alone_are_those_of_what_is_found():
+    random = np.random.default_rng(0)
+    rows = [f"row-{number}" for number in range(40)]
+    keys = [f"key-{number // 2}" for number in range(40)]  # two rows of each fit each other
+    sides = {
+        name: Side(rows, rows, rows, [], keys, random.normal(size=(40, 8)).astype("f4")) for name in ("image", "audio")
+    }
+    # Every row says something in English, every third in Chinese too, in two ways.
+    said = [(row, "en") for row in range(40)] + [(row, "zh") for row in range(0, 40, 3) for _ in range(2)]
+    texts = [f"text {number}" for number in range(len(said))]
+    owners, owned = ([column[row] for row, _ in said] for column in (rows, keys))
+    vectors = random.normal(size=(len(said), 8)).astype("f4")
+    sides["text"] = Side(texts, owners, texts, [lang for _, lang in said], owned, vectors)
+    wanted: dict[str, list[int]] = {}
+    for one in searches(sides):
+        wanted.setdefault(one.direction, []).extend(one.ranking.ranks.tolist())
+    assert {direction: found.tolist() for direction, found in ranks(sides).items()} == wanted
 
 
 def test_every_two_modalities_of_a_contrast_find_each_other():

@@ -158,6 +158,19 @@ def test_a_stop_during_the_last_step_is_a_finished_training(tmp_path):
     assert result.steps == 6
 
 
+def test_fewer_samples_at_once_learn_the_same_in_less_memory_at_once(tmp_path):
+    seen = []
+    made = model()
+    encoder = made.encoders["image"]
+    encoder.register_forward_hook(lambda _, inputs, __: seen.append(len(inputs[0])) if encoder.training else None)
+    _, chunked = train(tmp_path / "a", made=made, chunk=4)
+    _, whole = train(tmp_path / "b", made=model())
+    assert set(seen) <= {4, 2}  # of batches of 6, and 4 of clips
+    assert chunked.validation == pytest.approx(whole.validation, rel=1e-4)
+    with pytest.raises(ValueError, match=r"optim\.chunk is 0; set it to 1 or more samples, or to null"):
+        train(tmp_path / "c", chunk=0)
+
+
 def test_bf16_and_fp32_losses_are_within_a_percent():
     learning, batch = learner(), None
     made = model()
