@@ -5,7 +5,7 @@ BIN := $(VENV)/bin
 # pip's own list of folders with wheels, where one is set up: uv does not read pip's settings.
 FIND_LINKS := $(shell $(PYTHON) -m pip config get global.find-links 2>/dev/null)
 
-.PHONY: run test test-fast check fmt bench faults-chain faults-data stop
+.PHONY: run test test-fast check fmt bench faults-chain faults-data faults-training stop
 
 run: $(VENV)/ready
 	@$(BIN)/mmcore run $(ARGS)
@@ -38,6 +38,10 @@ faults-data: $(VENV)/ready-dev
 	$(BIN)/python -m tests.faults.data
 	$(BIN)/python -m tests.faults.dirty
 	$(BIN)/python -m tests.faults.archives
+
+faults-training: $(VENV)/ready-dev
+	$(BIN)/python -m tests.faults.training
+	$(BIN)/python -m tests.faults.training_ranks $(ARGS)
 
 stop:
 	@$(BIN)/mmcore stop

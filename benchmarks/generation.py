@@ -15,16 +15,19 @@ from typing import Any
 
 import torch
 from torch import Tensor
-from transformers import GPT2Config, GPT2LMHeadModel
-from transformers.utils import logging
 
+import reference  # noqa: F401, declares what transformers would miss in .venv-bench
 from mmcore.models.decoder import CrossAttentionDecoder
 
 WIDTH, LAYERS, HEADS, VOCABULARY, TOKENS, LOOKED_AT = 384, 6, 6, 8192, 64, 49
 FIRST, NEVER = 1, VOCABULARY - 1  # a text begins with the one and would end with the other
 
 
-def theirs() -> GPT2LMHeadModel:
+def theirs() -> Any:
+    from transformers import GPT2Config, GPT2LMHeadModel
+    from transformers.utils import logging
+
+    logging.set_verbosity_error()
     config = GPT2Config(
         vocab_size=VOCABULARY, n_positions=TOKENS + 1, n_embd=WIDTH, n_layer=LAYERS, n_head=HEADS,
         add_cross_attention=True, activation_function="gelu", bos_token_id=FIRST, eos_token_id=None, pad_token_id=0,
@@ -35,12 +38,12 @@ def theirs() -> GPT2LMHeadModel:
     return model
 
 
-def ours(model: GPT2LMHeadModel) -> CrossAttentionDecoder:
+def ours(model: Any) -> CrossAttentionDecoder:
     """Our decoder with the weights of theirs."""
     decoder = CrossAttentionDecoder(
         layers=LAYERS, width=WIDTH, heads=HEADS, dropout=0.0, vocabulary=VOCABULARY, context=TOKENS + 1
     ).eval()
-    source: Any = model.transformer
+    source = model.transformer
     decoder.embedding.weight.data, decoder.place.data = source.wte.weight.data, source.wpe.weight.data
     decoder.bias.data[NEVER] = -1e9
     decoder.norm.load_state_dict(source.ln_f.state_dict())
@@ -83,7 +86,6 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--turns", type=int, default=8)
     arguments = parser.parse_args()
-    logging.set_verbosity_error()
     torch.set_num_threads(1)
     torch.manual_seed(0)
     model = theirs()

@@ -47,7 +47,7 @@ def ready() -> Iterator[tuple[Tensor, Tensor]]:
         yield from zip(images.split(BATCH), ids.split(BATCH), strict=True)
 
 
-# open_clip and others import torchvision, whose wheel is built for CUDA: where torch is not, operators are missing. They
+# open_clip and others import torchvision, whose wheel is built for CUDA: where torch is not, it lacks operators. They
 # need only be declared; nothing here uses them.
 for operator in (
     "nms", "qnms", "roi_align", "qroi_align", "_roi_align_backward", "ps_roi_align", "_ps_roi_align_backward",

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
+from safetensors import SafetensorError
 from safetensors.torch import load_file, save_file
 from torch import Tensor
 
@@ -34,21 +35,31 @@ class Checkpoint:
 
 
 def save(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
-    """Write the checkpoint into `folder`, where the newest `keep` remain; returns its path."""
-    folder.mkdir(parents=True, exist_ok=True)
-    for stale in folder.glob(".step-*.tmp"):
-        shutil.rmtree(stale, ignore_errors=True)
+    """Write the checkpoint into `folder`, where the newest `keep` remain; returns its path.
+
+    OSError if it cannot be written, naming the folder; the checkpoints before it stay.
+    """
     path = folder / f"step-{checkpoint.step:08d}"
     aside = folder / f".{path.name}.{os.getpid()}.tmp"
-    aside.mkdir()
-    save_file({name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}, aside / FILES[0])
-    _sync(aside / FILES[0])
-    write_json(aside / FILES[1], {"step": checkpoint.step, **checkpoint.numbers})
-    write_json(aside / MARKER, {name: hash_file(aside / name) for name in FILES})
-    if path.exists():
-        shutil.rmtree(path)
-    os.replace(aside, path)
-    sync_folder(folder)
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for stale in folder.glob(".step-*.tmp"):
+            shutil.rmtree(stale, ignore_errors=True)
+        aside.mkdir()
+        save_file({name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}, aside / FILES[0])
+        _sync(aside / FILES[0])
+        write_json(aside / FILES[1], {"step": checkpoint.step, **checkpoint.numbers})
+        write_json(aside / MARKER, {name: hash_file(aside / name) for name in FILES})
+        if path.exists():
+            shutil.rmtree(path)
+        os.replace(aside, path)
+        sync_folder(folder)
+    except (OSError, SafetensorError) as error:
+        shutil.rmtree(aside, ignore_errors=True)
+        raise OSError(
+            f"the checkpoint of step {checkpoint.step} cannot be written to {folder}: {error}. Make room there, or set "
+            "MMCORE_STATE to a folder elsewhere, and start again: it goes on from the checkpoint before"
+        ) from error
     for old in _paths(folder)[keep:]:
         shutil.rmtree(old)
     return path
