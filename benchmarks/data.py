@@ -91,7 +91,7 @@ def measure(root: Path, images: int, engine: str) -> dict[str, Any]:
 # The set -------------------------------------------------------------------------------------------------------------
 
 
-def make_images(source: Path, first: int, count: int) -> None:
+def make_images(source: Path, first: int, count: int, side: int = SIDE) -> None:
     """Add `count` JPEGs of coloured patches, no two alike, with captions, to the imagefolder `source`."""
     with open_list(source) as file:
         for number in range(first, first + count):
@@ -101,7 +101,7 @@ def make_images(source: Path, first: int, count: int) -> None:
             path.parent.mkdir(parents=True, exist_ok=True)
             patches = Image.fromarray(random.integers(0, 256, (6, 6, 3), np.uint8))
             content = io.BytesIO()
-            patches.resize((SIDE, SIDE), Image.Resampling.BICUBIC).save(content, "JPEG", quality=90)
+            patches.resize((side, side), Image.Resampling.BICUBIC).save(content, "JPEG", quality=90)
             path.write_bytes(content.getvalue())
             words = " ".join(WORDS[place] for place in random.integers(0, len(WORDS), 10))
             file.write(json.dumps({"file_name": name, "text": f"photograph {number} of {words}"}) + "\n")

@@ -17,7 +17,7 @@ from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
 from mmcore.settings import AugmentSettings, ModelSettings, OptimSettings, PrepareSettings, TrainSettings
 from mmcore.training.device import choose
-from mmcore.training.fit import fit
+from mmcore.training.fit import Source, fit
 
 PREPARE = PrepareSettings(
     image_size=work.SIDE, video_size=work.SIDE, video_frames=1, audio_rate=8000, audio_mels=8, audio_seconds=1.0,
@@ -51,16 +51,25 @@ def batch_of(samples: int, start: int = 0) -> Batch:
     return Batch([str(row) for row in range(samples)], inputs, torch.eye(samples, dtype=torch.bool))
 
 
+class Ready:
+    """Batches that lie ready in memory, as bytes."""
+
+    def __init__(self) -> None:
+        self.batches = [batch_of(work.BATCH, start) for start in range(0, work.ROWS, work.BATCH)]
+
+    def at(self, number: int) -> Batch:
+        return self.batches[number % len(self.batches)]
+
+
 class Learner:
-    """Contrast on batches that lie ready in memory, as bytes."""
+    """Contrast on the batches of `source`; tells of every step that has been taken."""
 
     headline = ("loss", "min")
 
-    def __init__(self, took: Callable[[], None]) -> None:
+    def __init__(self, took: Callable[[], None], source: Source) -> None:
         self.objective = OBJECTIVES.build(CONTRAST)
         self.terms = self.objective.terms
-        self.took = took
-        self.ready = [batch_of(work.BATCH, start) for start in range(0, work.ROWS, work.BATCH)]
+        self.took, self.source = took, source
 
     def heads(self, corpus: Any) -> Mapping[str, Any]:
         return {}
@@ -68,10 +77,10 @@ class Learner:
     def batches(self, corpus: Any, processor: Any, **_: Any) -> "Learner":
         return self
 
-    def at(self, number: int) -> Batch:
+    def at(self, number: int) -> Any:
         if number:
             self.took()  # the step before
-        return self.ready[number % len(self.ready)]
+        return self.source.at(number)
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
         return dict(self.objective.loss(model, batch))
@@ -80,7 +89,8 @@ class Learner:
         return {"loss": 0.0}
 
 
-def train(precision: str, count: int, took: Callable[[], None]) -> None:
+def train(precision: str, count: int, took: Callable[[], None], source: Source | None = None) -> None:
+    """`source`: where the batches come from, null for memory."""
     optim = OptimSettings(
         steps=count + 1, max_seconds=None, batch_size=work.BATCH, lr=work.RATE, weight_decay=work.DECAY,
         warmup_steps=0, clip_norm=1.0, ema=None, chunk=None, validate_every=count + 1,
@@ -88,6 +98,6 @@ def train(precision: str, count: int, took: Callable[[], None]) -> None:
     settings = TrainSettings(device="cpu", devices=1, nodes=1, threads=torch.get_num_threads(), precision=precision)
     with tempfile.TemporaryDirectory(prefix="mmcore-bench-") as folder:
         fit(
-            model(), Learner(took), None, None, optim=optim, augment=AugmentSettings(shift=0, flip=False),
+            model(), Learner(took, source or Ready()), None, None, optim=optim, augment=AugmentSettings(shift=0, flip=False),
             device=choose(settings), seed=0, checkpoints=Path(folder) / "checkpoints", logs=Path(folder), phase="bench",
         )  # fmt: skip

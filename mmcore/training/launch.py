@@ -31,7 +31,12 @@ def launch(words: Sequence[str], train: TrainSettings) -> None:
         if not meeting:
             raise ValueError(f"train.nodes is {train.nodes}; set MMCORE_RENDEZVOUS to HOST:PORT of one of the machines")
         torchrun += [f"--nnodes={train.nodes}", "--rdzv-backend=c10d", f"--rdzv-endpoint={meeting}"]
-    environment = os.environ | {"OMP_NUM_THREADS": str(train.threads), OWNER: str(os.getpid())}
+    environment = os.environ | {
+        "OMP_NUM_THREADS": str(train.threads), OWNER: str(os.getpid()),
+        # Otherwise ranks that start again read the addresses of those before them, and may wait for these for half an
+        # hour (pytorch/pytorch#135712).
+        "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
+    }  # fmt: skip
     process = subprocess.Popen([*torchrun, "-m", "mmcore", *words], env=environment)
     asked: list[int] = []
 

@@ -1,4 +1,5 @@
 import logging
+import resource
 import shutil
 
 import pytest
@@ -67,3 +68,22 @@ def test_removal_leaves_nothing_and_may_be_repeated(tmp_path):
     remove(tmp_path / "own")
     remove(tmp_path / "own")
     assert not (tmp_path / "own").exists()
+
+
+def test_a_disk_without_room_is_named_and_the_checkpoint_before_stays(tmp_path):
+    written(tmp_path, 5)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (50_000, before[1]))
+    try:
+        with pytest.raises(OSError, match=rf"step 10 cannot be written to {tmp_path}: .*MMCORE_STATE.*goes on from"):
+            save(tmp_path, Checkpoint(10, {"weight": torch.zeros(50_000)}, {}))
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert latest(tmp_path).step == 5
+    assert not list(tmp_path.glob(".*"))
+
+
+def test_a_folder_that_cannot_be_made_is_named(tmp_path):
+    (tmp_path / "file").touch()
+    with pytest.raises(OSError, match="step 5 cannot be written to .*file/checkpoints"):
+        written(tmp_path / "file" / "checkpoints", 5)
