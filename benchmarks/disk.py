@@ -103,9 +103,8 @@ def main() -> None:
     for where in FROM[1:]:
         for kind, name in enumerate(("CPU time", "the clock")):
             ratios = [one[kind] / other[kind] for one, other in zip(speeds[where], speeds["memory"], strict=True)]
-            print(
-                f"  {where} over memory, {name}: {statistics.median(ratios):.3f} ({min(ratios):.3f} to {max(ratios):.3f})"
-            )
+            spread = f"{min(ratios):.3f} to {max(ratios):.3f}"
+            print(f"  {where} over memory, {name}: {statistics.median(ratios):.3f} ({spread})")
 
 
 if __name__ == "__main__":

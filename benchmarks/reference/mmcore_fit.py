@@ -98,6 +98,7 @@ def train(precision: str, count: int, took: Callable[[], None], source: Source |
     settings = TrainSettings(device="cpu", devices=1, nodes=1, threads=torch.get_num_threads(), precision=precision)
     with tempfile.TemporaryDirectory(prefix="mmcore-bench-") as folder:
         fit(
-            model(), Learner(took, source or Ready()), None, None, optim=optim, augment=AugmentSettings(shift=0, flip=False),
-            device=choose(settings), seed=0, checkpoints=Path(folder) / "checkpoints", logs=Path(folder), phase="bench",
+            model(), Learner(took, source or Ready()), None, None, optim=optim, device=choose(settings), seed=0,
+            augment=AugmentSettings(shift=0, flip=False), checkpoints=Path(folder) / "checkpoints", logs=Path(folder),
+            phase="bench",
         )  # fmt: skip

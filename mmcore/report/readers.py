@@ -16,7 +16,7 @@ from mmcore.workspace import Workspace, hash_file, read_json, read_yaml
 
 TRAINING = ("pretrain", "finetune@")
 # Columns of curves.csv that are neither a loss nor a validation mark.
-UNDRAWN = (None, "step", "seconds", "lr", "grad_norm", "samples_per_second")
+UNDRAWN = (None, "step", "seconds", "lr", "grad_norm", "samples_per_second", "data_wait", "memory_mb")
 
 
 @dataclass(frozen=True)

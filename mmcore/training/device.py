@@ -2,6 +2,7 @@
 
 import ctypes
 import os
+import resource
 from dataclasses import dataclass
 
 import torch
@@ -65,6 +66,13 @@ def _repeatable() -> None:
     # Uninitialised memory is never read here; filling it costs time at every allocation.
     torch.utils.deterministic.fill_uninitialized_memory = False  # type: ignore[attr-defined]
     keep_freed_memory()
+
+
+def most_memory(device: torch.device) -> float:
+    """The most memory in MB that was used on the GPU so far, or by this process."""
+    if device.type == "cuda":
+        return torch.cuda.max_memory_allocated(device) / 2**20
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
 
 
 def keep_freed_memory() -> None:

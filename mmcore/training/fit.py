@@ -9,7 +9,8 @@ import math
 import signal
 import threading
 import time
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
@@ -26,11 +27,14 @@ from mmcore.models.processor import Processor
 from mmcore.settings import AugmentSettings, Component, OptimSettings
 from mmcore.training import checkpoint as checkpoints_of
 from mmcore.training.checkpoint import Checkpoint
-from mmcore.training.device import Device
+from mmcore.training.device import Device, most_memory
 from mmcore.training.optim import AdamW, Average, Weights, clip, learning_rate
 from mmcore.workspace import Progress
 
 LOG_EVERY = 10
+# What curves.csv says of every logged step beside the losses: seconds of training, the share of them that a step waited
+# for its batch, and the most memory that was used (of the GPU, or of this process).
+MEASURED = ("step", "seconds", "lr", "grad_norm", "samples_per_second", "data_wait", "memory_mb")
 MAX_SKIPPED = 3
 
 
@@ -109,9 +113,11 @@ def fit(
     log = Log(logs / "curves.csv", learner.terms, phase, optim.steps, done=state.step)
     if not optim.steps:
         state.validate(validation)  # what is judged is the model as it came
-    with _stop_requests() as stop:
+    with _stop_requests() as stop, _drawn_ahead(source, optim.steps) as drawn:
         while state.step < optim.steps and not state.out_of_time():
-            values = state.take(source.at(state.step), stop)
+            began = time.perf_counter()
+            batch = drawn(state.step)
+            values = state.take(batch, stop, waited=time.perf_counter() - began)
             log.advance(values)
             last = state.step == optim.steps or state.out_of_time()
             if state.step % LOG_EVERY == 0 or last:
@@ -144,13 +150,13 @@ class _State:
         self.best: dict[str, Tensor] = {}
         self.best_step, self.best_validation = 0, dict[str, float]()
         self._losses: dict[str, list[float]] = {}
-        self._rate = self._norm = self._took = 0.0
+        self._rate = self._norm = self._took = self._waited = 0.0
 
     def out_of_time(self) -> bool:
         return self.optim.max_seconds is not None and self.seconds >= self.optim.max_seconds
 
-    def take(self, batch: Any, stop: threading.Event) -> dict[str, float]:
-        """One step of the optimiser; returns the loss to show."""
+    def take(self, batch: Any, stop: threading.Event, *, waited: float) -> dict[str, float]:
+        """One step of the optimiser on a batch that was `waited` for so many seconds; returns the loss to show."""
         began = time.perf_counter()
         self.model.train()
         self.model.zero_grad(set_to_none=True)
@@ -180,7 +186,8 @@ class _State:
             self._skip(batch.ids)
         self.step += 1
         self.samples += len(batch)
-        self._took = time.perf_counter() - began
+        self._took = time.perf_counter() - began + waited
+        self._waited += waited
         return {"loss": shown}
 
     def _skip(self, ids: Sequence[str]) -> None:
@@ -196,12 +203,14 @@ class _State:
     def row(self) -> dict[str, Any]:
         """Means since the last row, for the curves."""
         means = {name: sum(values) / len(values) for name, values in self._losses.items()}
-        speed = self.samples / max(self.seconds - self._logged_seconds, 1e-9)
+        # The last step's time is known to all ranks only after the next one.
+        seconds = max(self.seconds + self._took - self._logged_seconds, 1e-9)
         row = {
-            "step": self.step, "seconds": round(self.seconds, 3), "lr": self._rate, "grad_norm": self._norm,
-            "samples_per_second": round(speed, 1), **means,
+            "step": self.step, "seconds": round(self.seconds + self._took, 3), "lr": self._rate,
+            "grad_norm": self._norm, "samples_per_second": round(self.samples / seconds, 1),
+            "data_wait": round(self._waited / seconds, 4), "memory_mb": round(most_memory(self.device.torch)), **means,
         }  # fmt: skip
-        self._losses, self.samples, self._logged_seconds = {}, 0, self.seconds
+        self._losses, self.samples, self._waited, self._logged_seconds = {}, 0, 0.0, self.seconds + self._took
         return row
 
     def validate(self, corpus: Rows) -> float:
@@ -289,7 +298,7 @@ class Log:
 
     def __init__(self, path: Path, terms: Sequence[str], phase: str, steps: int, *, done: int) -> None:
         self.path = path
-        self.columns = ["step", "seconds", "lr", "grad_norm", "samples_per_second", *terms, "validation"]
+        self.columns = [*MEASURED, *terms, "validation"]
         self.progress = None if ranks.rank() else Progress(phase, total=steps, unit="steps")
         if self.progress is None:
             return
@@ -307,6 +316,21 @@ class Log:
         if self.progress is not None:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns).writerow(row)
+
+
+@contextmanager
+def _drawn_ahead(source: Source, steps: int) -> Iterator[Callable[[int], Any]]:
+    """The batch of a step; that of the next one is drawn, by one thread, while this one is computed."""
+    ahead: dict[int, Future[Any]] = {}
+    with ThreadPoolExecutor(1, "batches") as thread:
+
+        def drawn(number: int) -> Any:
+            batch = ahead.pop(number).result() if number in ahead else source.at(number)
+            if number + 1 < steps:
+                ahead[number + 1] = thread.submit(source.at, number + 1)
+            return batch
+
+        yield drawn
 
 
 @contextmanager

@@ -8,6 +8,7 @@ import torch
 from safetensors.torch import load_file
 
 from mmcore.data import ranks
+from mmcore.training.fit import MEASURED
 from tests.data.two_ranks import train
 from tests.tiny import EVERY_OBJECTIVE
 
@@ -25,7 +26,7 @@ def apart(tmp_path_factory):
 def curve(folder):
     with open(folder / "logs" / "curves.csv", newline="") as file:
         return [
-            [float(value or 0) for name, value in row.items() if name not in ("seconds", "samples_per_second")]
+            [float(value or 0) for name, value in row.items() if name not in MEASURED or name in ("step", "grad_norm")]
             for row in csv.DictReader(file)
         ]
 

@@ -110,10 +110,10 @@ def test_an_interrupted_training_with_lora_ends_with_the_same_bits(
     whole = learned(world, tmp_path / "whole", TASKS["captioning"], LORA)
     taken = fit._State.take
 
-    def stop_at_four(self: Any, *arguments: Any) -> Any:
+    def stop_at_four(self: Any, *arguments: Any, **options: Any) -> Any:
         if self.step == 4:
             os.kill(os.getpid(), signal.SIGTERM)
-        return taken(self, *arguments)
+        return taken(self, *arguments, **options)
 
     monkeypatch.setattr(fit._State, "take", stop_at_four)
     with pytest.raises(Interrupted):

@@ -85,5 +85,5 @@ def test_a_disk_without_room_is_named_and_the_checkpoint_before_stays(tmp_path):
 
 def test_a_folder_that_cannot_be_made_is_named(tmp_path):
     (tmp_path / "file").touch()
-    with pytest.raises(OSError, match="step 5 cannot be written to .*file/checkpoints"):
+    with pytest.raises(OSError, match=r"step 5 cannot be written to .*file/checkpoints"):
         written(tmp_path / "file" / "checkpoints", 5)

@@ -2,6 +2,7 @@ import csv
 import dataclasses
 import os
 import signal
+import time
 
 import pytest
 import torch
@@ -132,8 +133,26 @@ def test_curves_hold_every_term_and_the_validation(tmp_path):
     train(tmp_path, steps=20, validate_every=10)
     logged, checked = ([row for row in rows(tmp_path) if bool(row["validation"]) == kind] for kind in (False, True))
     assert [row["step"] for row in logged] == [row["step"] for row in checked] == ["10", "20"]
-    for name in ("lr", "grad_norm", "samples_per_second", "seconds", *learner().terms):
+    for name in ("lr", "grad_norm", "samples_per_second", "seconds", "memory_mb", *learner().terms):
         assert float(logged[0][name]) >= 0
+    assert float(logged[0]["data_wait"]) < 1
+
+
+def test_a_slow_disk_shows_in_the_share_of_the_time_that_was_waited_for_data(tmp_path):
+    class Slow:
+        def __init__(self, source):
+            self.source = source
+
+        def at(self, number):
+            time.sleep(0.2)
+            return self.source.at(number)
+
+    learning = Watched(learner())
+    learning.batches = lambda *arguments, **options: Slow(learner().batches(*arguments, **options))
+    train(tmp_path, learning=learning, steps=10, validate_every=10)
+    row = rows(tmp_path)[0]
+    assert 0.3 < float(row["data_wait"]) <= 1
+    assert float(row["seconds"]) >= 1.9
 
 
 def test_a_resumed_run_appends_to_the_curves_and_a_fresh_one_starts_them_anew(tmp_path):
