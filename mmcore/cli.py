@@ -105,9 +105,12 @@ def _stage(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from mmcore.commands.plan import plan
+    from mmcore.commands.plan import plan, sizes
 
-    print(plan(_here()))
+    if arguments.costs or arguments.preset or arguments.set:
+        print(sizes(_here(), arguments.preset, arguments.set))
+    else:
+        print(plan(_here()))
 
 
 def _check(arguments: argparse.Namespace) -> None:
@@ -236,7 +239,10 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("--output", help="where their scores go")
     stage.add_argument("--rank", metavar="OUTPUT", help=argparse.SUPPRESS)
 
-    _command(commands, "plan", _plan, "what a run would do, why, and for how long")
+    plan = _command(commands, "plan", _plan, "what a run would do, why, and for how long")
+    plan.add_argument("--costs", action="store_true", help="what pretraining takes: size, operations, memory, time")
+    plan.add_argument("--preset", help="the costs with the values of presets/NAME.yaml, which are not applied")
+    plan.add_argument("--set", action="append", default=[], metavar="SECTION.KEY=VALUE", help="or with this setting")
     _command(commands, "check", _check, "whether settings, data and machine are fit for a run")
 
     data_words.add_words(_command(commands, "data", _data, "bring data in, look at them, keep and compare versions"))

@@ -1,0 +1,203 @@
+"""What a pretraining takes: parameters, operations, memory and time, told by one step on made-up samples."""
+
+import time
+from collections import Counter
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+import torch
+from tokenizers import Tokenizer, models, pre_tokenizers
+from torch import Tensor
+from torch.nn.attention import SDPBackend, sdpa_kernel
+from torch.utils.flop_counter import FlopCounterMode
+
+from mmcore.data.batches import Batch
+from mmcore.data.modalities.audio import HOP_SECONDS
+from mmcore.models.layers import widened
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.models.processor import Processor
+from mmcore.objectives._mixture import Mixture, Stream
+from mmcore.settings import PrepareSettings, Settings
+from mmcore.training.device import Device, choose
+from mmcore.training.optim import Weights
+
+# Samples of a trial; the larger one only where the smaller one took no more than so many seconds.
+FEW, MANY, BRIEF = 2, 16, 1.0
+# Bytes for each weight that learns: exact, its gradient, two averages of AdamW and the best so far; in bf16 also the
+# rounded one and its gradient.
+LEARNING = {"fp32": 20, "bf16": 24}
+
+
+@dataclass(frozen=True)
+class Costs:
+    """`parameters` by part of the model. Of an average step: `samples`, `operations` (multiplications and additions,
+    forwards and backwards), and `seconds` on `device`, as in a trial with `tried` samples. In bytes: `learning` for
+    weights, gradients and optimiser, `activations` for what a step keeps until it goes backwards."""
+
+    parameters: Mapping[str, int]
+    samples: float
+    operations: float
+    seconds: float
+    tried: int
+    learning: float
+    activations: float
+    device: Device
+
+    def lines(self, steps: int) -> list[str]:
+        """A few lines for people."""
+        total = sum(self.parameters.values())
+        parts = ", ".join(f"{name} {_short(count)}" for name, count in self.parameters.items() if count > total / 100)
+        return [
+            f"model: {_short(total)} parameters ({parts})",
+            f"a step: {self.samples:g} samples, {_short(self.operations)} operations forwards and backwards, "
+            f"{_short(self.operations / self.samples)} a sample",
+            f"memory: about {_bytes(self.learning + self.activations)}: {_bytes(self.learning)} for weights, "
+            f"gradients and optimiser, {_bytes(self.activations)} for a step",
+            f"time: {steps:,} steps in about {_duration(steps * self.seconds)} on {self.device.name}; "
+            f"{_short(self.operations / self.seconds)} operations a second in a trial with {self.tried} samples",
+        ]
+
+
+def costs(settings: Settings) -> Costs:
+    """What the pretraining of `settings` takes, if the data have all that its objectives need.
+
+    Nothing is read and nothing written: a step on a few samples is counted and timed, and scaled to the batches of the
+    settings. What a device does faster in large batches is not seen. ValueError for what cannot be built.
+    """
+    device = choose(settings.train)
+    torch.manual_seed(settings.seed)
+    few = Imagined(settings.prepare, FEW)
+    model = MultimodalModel(settings.model, few.processor())
+    model.add_heads(Mixture(settings.pretrain.objectives, few).heads(few))
+    model.to(device.torch).train()
+    parameters: Counter[str] = Counter()
+    for name, one in model.named_parameters():
+        parameters[".".join(name.split(".")[: 2 if name.startswith("encoders.") else 1])] += one.numel()
+    learning = LEARNING[device.precision] * sum(one.numel() for one in model.parameters() if one.requires_grad)
+    Weights(model, device.precision)
+    trial, tried = _trial(settings, model, few, device), FEW
+    if trial.took < BRIEF:
+        trial, tried = _trial(settings, model, Imagined(settings.prepare, MANY), device), MANY
+    return Costs(parameters, trial.samples, trial.operations, trial.seconds, tried, learning, trial.activations, device)
+
+
+@dataclass
+class _Trial:
+    """Sums over the streams of an average step; `took`: the seconds of the trial itself."""
+
+    samples: float = 0.0
+    operations: float = 0.0
+    seconds: float = 0.0
+    activations: float = 0.0
+    took: float = 0.0
+
+
+def _trial(settings: Settings, model: MultimodalModel, rows: "Imagined", device: Device) -> _Trial:
+    found, optim = _Trial(), settings.pretrain.optim
+    for stream in Mixture(settings.pretrain.objectives, rows).streams:
+        whole = stream.objectives[0].batch_size or optim.batch_size
+        batches = stream.batches(rows, model.processor, model.head_specs, batch_size=len(rows), seed=0)
+        batch = batches.at(0).to(device.torch)
+        # Counted where every product can be seen; torch's own kernels of attention hide theirs.
+        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            kept = _step(model, stream, batch)
+        start = time.perf_counter()
+        _step(model, stream, batch)
+        if device.torch.type == "cuda":
+            torch.cuda.synchronize()
+        took = time.perf_counter() - start
+        scale = whole / len(batch)
+        found.samples += whole / stream.every
+        found.operations += counter.get_total_flops() * scale / stream.every
+        found.seconds += took * scale / stream.every
+        if optim.chunk is not None:
+            # Kept for all samples is what lies outside of the encoders, and what is inside for one chunk.
+            model.chunk = 1
+            outside = _step(model, stream, batch)
+            model.chunk = None
+            found.activations += outside * scale + max(kept - outside, 0) * min(scale, optim.chunk / len(batch))
+        else:
+            found.activations += kept * scale
+        found.took += took
+    return found
+
+
+def _step(model: MultimodalModel, stream: Stream, batch: Batch) -> int:
+    """One step forwards and backwards; returns the bytes that were kept in between."""
+    kept: dict[int, int] = {}
+    weights = {parameter.data_ptr() for parameter in model.parameters()}
+
+    def keep(tensor: Tensor) -> Tensor:
+        storage = tensor.untyped_storage()
+        if storage.data_ptr() not in weights:
+            kept[storage.data_ptr()] = storage.nbytes()
+        return tensor
+
+    model.zero_grad(set_to_none=True)
+    with torch.autograd.graph.saved_tensors_hooks(keep, lambda tensor: tensor):
+        losses = stream.loss(model, batch)
+    torch.stack([widened(value) for value in losses.values()]).sum().backward()  # type: ignore[no-untyped-call]
+    return sum(kept.values())
+
+
+class Imagined:
+    """`count` samples that have everything, of the sizes that `prepare` leaves at most."""
+
+    def __init__(self, prepare: PrepareSettings, count: int) -> None:
+        random = np.random.default_rng(0)
+        self.prepare, self.vocabulary = prepare, [f"w{number}" for number in range(prepare.vocabulary)]
+
+        def text(tokens: int) -> str:
+            return " ".join(random.choice(self.vocabulary[5:], max(tokens - 2, 1)))
+
+        self.ids = [str(number) for number in range(count)]
+        self.rows = [
+            {
+                "positives": None, "labels": {"label": str(number % 2)}, "summary": text(prepare.context),
+                "captions": [{"text": text(prepare.context), "lang": "en"}], "speech_text": text(prepare.context),
+                "transcript": text(prepare.transcript_context),
+                "qa": [{"question": text(prepare.context), "answers": [str(number % 2)]}],
+            }
+            for number in range(count)
+        ]  # fmt: skip
+
+    def __len__(self) -> int:
+        return len(self.ids)
+
+    def processor(self) -> Processor:
+        tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(self.vocabulary)}, "w4"))
+        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
+        return Processor(tokenizer, self.prepare)
+
+    def with_(self, *columns: str) -> list[int]:
+        return list(range(len(self)))
+
+    def image(self, index: int) -> Any:
+        return np.full((self.prepare.image_size,) * 2 + (3,), index, np.uint8)
+
+    def video(self, index: int) -> Any:
+        side, frames = self.prepare.video_size, self.prepare.video_frames
+        return np.full((frames, side, side, 3), index, np.uint8)
+
+    def audio(self, index: int) -> Any:
+        return np.full((round(self.prepare.audio_seconds / HOP_SECONDS), self.prepare.audio_mels), index, np.float16)
+
+
+def _short(number: float) -> str:
+    for size, mark in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {mark}"
+    return f"{number:.3g}"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
+
+
+def _duration(seconds: float) -> str:
+    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
+        if seconds >= 2 * size:
+            return f"{seconds / size:.1f} {unit}"
+    return f"{seconds:.0f} s"

@@ -1,0 +1,68 @@
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+import pytest
+import torch
+
+from mmcore import params
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.settings import Settings
+from mmcore.training.costs import Imagined, costs
+from tests.conftest import ROOT
+from tests.tiny import MODEL, PREPARE, alone
+
+CONTRAST = alone(name="contrast", among=["image", "text"], formula="clip")
+
+
+def settings(**optim: Any) -> Settings:
+    made = params.load(ROOT / "params.yaml")
+    model = replace(MODEL, encoders={name: MODEL.encoders[name] for name in ("text", "image")}, decoder=None)
+    optim = {"batch_size": 32, "chunk": None, **optim}
+    pretrain = replace(made.pretrain, objectives=[CONTRAST], optim=replace(made.pretrain.optim, **optim))
+    train = replace(made.train, device="cpu", precision="fp32", threads=torch.get_num_threads())
+    return replace(made, prepare=PREPARE, model=model, pretrain=pretrain, train=train)
+
+
+def test_parameters_are_those_of_the_model_and_learning_takes_so_many_bytes_each() -> None:
+    own = settings()
+    model = MultimodalModel(own.model, Imagined(PREPARE, 2).processor())
+    found = costs(own)
+    assert sum(found.parameters.values()) == sum(one.numel() for one in model.parameters())
+    assert found.parameters["encoders.text"] == sum(one.numel() for one in model.encoders["text"].parameters())
+    assert found.learning == 20 * sum(found.parameters.values())
+    assert found.seconds > 0
+
+
+def test_a_batch_twice_as_large_takes_twice_the_operations_and_activations_and_no_more_weights() -> None:
+    one, two = costs(settings()), costs(settings(batch_size=64))
+    assert (one.samples, two.samples, two.learning) == (32, 64, one.learning)
+    assert two.operations == pytest.approx(2 * one.operations)
+    assert two.activations == pytest.approx(2 * one.activations)
+
+
+def test_operations_are_those_of_the_matrix_products() -> None:
+    """Of one linear layer more, 2 * I * O a token forwards and twice as many backwards."""
+    own = settings()
+    deeper = replace(own.model, encoders={**own.model.encoders, "text": {"name": "text_transformer", "layers": 2}})
+    more = costs(replace(own, model=deeper)).operations - costs(own).operations
+    width, tokens = MODEL.width, PREPARE.context
+    a_token = 2 * width * (3 * width + width + 4 * width + 4 * width) + 4 * tokens * width
+    assert more == pytest.approx(3 * 32 * tokens * a_token, rel=0.01)
+
+
+def test_encoding_fewer_samples_at_once_needs_less_memory_for_a_step() -> None:
+    assert costs(settings(chunk=4)).activations < 0.7 * costs(settings()).activations
+
+
+def test_presets_of_every_size_can_be_built(tmp_path: Path) -> None:
+    sizes = {}
+    for name in ("tiny", "base", "large"):
+        (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+        params.change(tmp_path / "params.yaml", presets=[ROOT / "presets" / f"{name}.yaml"])
+        own = params.load(tmp_path / "params.yaml")
+        with torch.device("meta"):
+            model = MultimodalModel(own.model, Imagined(own.prepare, 2).processor())
+        sizes[name] = sum(one.numel() for one in model.parameters()) / 1e6
+    assert sizes == {"tiny": pytest.approx(9.2, rel=0.01), "base": pytest.approx(255, rel=0.01),
+                     "large": pytest.approx(627, rel=0.01)}  # fmt: skip
