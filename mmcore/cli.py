@@ -77,6 +77,12 @@ def _compare(arguments: argparse.Namespace) -> None:
     print(print_comparison(Ledger(workspace.root), a, b))
 
 
+def _export(arguments: argparse.Namespace) -> None:
+    from mmcore.commands.run_export import export
+
+    print(export(_here(), arguments.tool, arguments.to))
+
+
 def _debug(arguments: argparse.Namespace) -> int:
     from mmcore import runs
 
@@ -229,6 +235,9 @@ def _parser() -> argparse.ArgumentParser:
     compare = _command(more, "compare", _compare, "parameters, data and scores of two runs or releases side by side")
     compare.add_argument("a")
     compare.add_argument("b")
+    export = _command(more, "export", _export, "the last run's curves and scores for another tool: tensorboard, mlflow")
+    export.add_argument("tool")
+    export.add_argument("to", help="tensorboard: a folder; mlflow: a server's address, or sqlite:///FILE")
     debug = _command(more, "debug", _debug, "open a stage of a run in the debugger, in the workspace it ran in")
     debug.add_argument("run")
     debug.add_argument("stage")
