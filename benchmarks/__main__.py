@@ -12,7 +12,7 @@ from mmcore.workspace import write_bytes
 
 HERE = Path(__file__).parent
 PAGE = HERE.parent / "docs" / "benchmarks.md"
-SCRIPTS = ("engine", "caching", "recall", "generation", "metrics")
+SCRIPTS = ("engine", "disk", "caching", "recall", "generation", "metrics")
 TOP = """# Beside other libraries
 
 What `make bench` printed last. Each script runs mmcore and what one would take instead on the same work, in turns on

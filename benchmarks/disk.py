@@ -1,12 +1,12 @@
 """Training from pictures on disk beside training from batches that lie ready in memory: samples a second.
 
-    python benchmarks/disk.py [--turns 6]
+    python benchmarks/disk.py [--turns 4]
 
 4,096 JPEGs of 256 x 256 pixels with captions go through import, validation and preparation, as a project's data do; the
 model of benchmarks/reference is then trained on what `prepare` has left, drawn at random, and on the first batches of
 the same, kept in memory. Before each run from disk the files are dropped from the page cache. Three processes of
 training each turn, in float32 on one thread: from memory, from disk, and from the JPEGs in the shards themselves, as
-sets are read that do not fit decoded (`data.max_decoded_bytes`). Six minutes.
+sets are read that do not fit decoded (`data.max_decoded_bytes`). Five minutes.
 """
 
 import argparse
@@ -80,7 +80,7 @@ def measure(project: Path, where: str) -> None:
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--where", nargs=2, help=argparse.SUPPRESS)
     arguments = parser.parse_args()
     if arguments.where:

@@ -1,12 +1,12 @@
 """A training step of mmcore beside those of other libraries: samples a second on the same work.
 
-    make .venv-bench && .venv-bench/bin/python benchmarks/engine.py [--turns 6] [--threads 1]
+    make .venv-bench && .venv-bench/bin/python benchmarks/engine.py [--turns 4] [--threads 1]
 
 The work and how each does it: benchmarks/reference. Every turn runs all of them, each in a process of its own, one
 after another, in both precisions, the order reversed every other turn; what is compared are the speeds within a turn.
 Processor time, which other work on the machine disturbs least, and the clock; the median step of each run, the first
 three left out. All but mmcore find their batches ready in memory, in float32 and normalised; mmcore's are bytes, as it
-reads them from disk, and it measures the norm of the gradients. About ten minutes.
+reads them from disk, and it measures the norm of the gradients. A quarter of an hour.
 """
 
 import argparse
@@ -81,7 +81,7 @@ def show(precision: str, turns: Sequence[dict[str, list[float]]], threads: int) 
 
 def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
-    parser.add_argument("--turns", type=int, default=6)
+    parser.add_argument("--turns", type=int, default=4)
     parser.add_argument("--threads", type=int, default=1)
     parser.add_argument("--side", help=argparse.SUPPRESS)
     parser.add_argument("--precision", help=argparse.SUPPRESS)

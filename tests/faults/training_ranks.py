@@ -119,8 +119,9 @@ def main() -> None:
                 victim = VICTIMS[done % len(VICTIMS)]
                 number = (signal.SIGTERM, signal.SIGKILL)[done // len(VICTIMS) % 2]
                 how = trial(root, weights, victim, number, chance.uniform(0.0, seconds))
-                done += how != "ended before"
-                told[f"{number.name} to {victim}: {how}"] += how != "ended before"
+                if how != "ended before":
+                    done += 1
+                    told[f"{number.name} to {victim}: {how}"] += 1
                 print(f"{done:3d}  {number.name} to {victim}: {how}", flush=True)
         finally:
             stop_server(root)
