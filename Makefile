@@ -28,7 +28,7 @@ fmt: $(VENV)/ready-dev
 	$(BIN)/ruff format .
 
 # An hour or so; leave the machine alone meanwhile.
-bench: $(VENV)-bench
+bench: $(VENV)-bench/ready
 	$(VENV)-bench/bin/python benchmarks
 
 faults-chain: $(VENV)/ready-dev
@@ -59,11 +59,11 @@ $(VENV)/ready: $(VENV)/uv requirements/lock.txt pyproject.toml
 
 # The other libraries stay out of the project's own environment. Of those in peers.txt the packages are taken as they
 # are: what torchvision requires would replace torch.
-$(VENV)-bench: $(VENV)/uv requirements/lock.txt requirements/bench.txt requirements/peers.txt
-	@rm -rf $@
-	@$(PYTHON) -m venv $@
-	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --python $@/bin/python -r requirements/lock.txt -r requirements/bench.txt -e .
-	@$(BIN)/uv pip install --quiet --no-deps --python $@/bin/python -r requirements/peers.txt
+$(VENV)-bench/ready: $(VENV)/uv requirements/lock.txt requirements/bench.txt requirements/peers.txt
+	@rm -rf $(VENV)-bench
+	@$(PYTHON) -m venv $(VENV)-bench
+	@UV_FIND_LINKS="$(FIND_LINKS)" $(BIN)/uv pip install --quiet --python $(VENV)-bench/bin/python -r requirements/lock.txt -r requirements/bench.txt -e .
+	@$(BIN)/uv pip install --quiet --no-deps --python $(VENV)-bench/bin/python -r requirements/peers.txt
 	@touch $@
 
 $(VENV)/ready-dev: $(VENV)/ready requirements/dev.txt

@@ -29,7 +29,7 @@ def main() -> None:
         printed = subprocess.run([sys.executable, path], stdout=subprocess.PIPE, text=True, check=True).stdout
         about = "\n\n".join(part for part in re.split(r"\n\n", about.strip()) if not part.startswith("    "))
         page.append(f"## {title}\n\n{about}\n\n`benchmarks/{name}.py`:\n\n```text\n{printed.strip()}\n```\n")
-        write_bytes(PAGE, "\n".join(page).encode())
+    write_bytes(PAGE, "\n".join(page).encode())
 
 
 if __name__ == "__main__":

@@ -4,9 +4,9 @@
 
 4,096 JPEGs of 256 x 256 pixels with captions go through import, validation and preparation, as a project's data do; the
 model of benchmarks/reference is then trained on what `prepare` has left, drawn at random, and on the first batches of
-the same, kept in memory. Before each run from disk the files are dropped from the page cache. Three processes of
-training each turn, in float32 on one thread: from memory, from disk, and from the JPEGs in the shards themselves, as
-sets are read that do not fit decoded (`data.max_decoded_bytes`). Five minutes.
+the same, kept in memory. Before each run the files are dropped from the page cache. Three processes of training each
+turn, in float32 on one thread: from memory, from disk, and from the JPEGs in the shards themselves, as sets are read
+that do not fit decoded (`data.max_decoded_bytes`). Five minutes.
 """
 
 import argparse
@@ -57,6 +57,7 @@ def make_project(project: Path) -> None:
     (project / "streamed").mkdir()
     own = params.load(project / "params.yaml").prepare
     prepare(project / "data", project / "validated", project / "streamed", own, max_decoded_bytes=0)
+    os.sync()  # what is not yet on the disk would stay in the cache
 
 
 def measure(project: Path, where: str) -> None:
@@ -66,7 +67,8 @@ def measure(project: Path, where: str) -> None:
     processor = Processor.load(project / "prepared", params.load(project / "params.yaml").prepare)
     corpus = Corpus(folder, "train", data=project / "data")
     source = Batches(corpus, processor, ("image", "captions"), batch_size=work.BATCH)
-    for path in [*folder.rglob("*.npy"), *(project / "data").rglob("*.tar")]:
+    corpus.image(0)  # a shard is hashed before it is read
+    for path in [*folder.rglob("*.npy"), *(project / "data").rglob("*.parquet")]:
         with open(path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)
     at: list[tuple[float, float]] = []

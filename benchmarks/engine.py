@@ -1,6 +1,6 @@
 """A training step of mmcore beside those of other libraries: samples a second on the same work.
 
-    make .venv-bench && .venv-bench/bin/python benchmarks/engine.py [--turns 4] [--threads 1]
+    make .venv-bench/ready && .venv-bench/bin/python benchmarks/engine.py [--turns 4] [--threads 1]
 
 The work and how each does it: benchmarks/reference. Every turn runs all of them, each in a process of its own, one
 after another, in both precisions, the order reversed every other turn; what is compared are the speeds within a turn.
@@ -54,7 +54,9 @@ def run(side: str, precision: str, threads: int) -> list[float]:
         command, capture_output=True, text=True, env=os.environ | {"MMCORE_PROGRESS": os.devnull, "TQDM_DISABLE": "1"}
     )
     if found.returncode:
-        raise SystemExit(f"{side} failed; its packages are in .venv-bench (make .venv-bench):\n{found.stderr[-2000:]}")
+        raise SystemExit(
+            f"{side} failed; its packages are in .venv-bench (make .venv-bench/ready):\n{found.stderr[-2000:]}"
+        )
     return list(json.loads(found.stdout.splitlines()[-1]))
 
 

@@ -1,10 +1,11 @@
-"""Recall@K of a search in both directions beside two of faiss's flat searches, exact: seconds, memory, equal ranks.
+"""Recall@K of a search in both directions beside two of faiss's flat searches, exact: seconds and memory.
 
-    make .venv-bench && .venv-bench/bin/python benchmarks/recall.py [--rows 50000] [--turns 3]
+    make .venv-bench/ready && .venv-bench/bin/python benchmarks/recall.py [--rows 50000] [--turns 3]
 
 Vectors of length 1, 512 wide, drawn with seed 0; a row's partner is its vector with noise, and every hundredth row is a
-copy of the one before, so that there are ties. One thread. Memory is what a process holds at most beyond its vectors.
-About ten minutes.
+copy of the one before, so that there are ties: mmcore counts them against, faiss names any of equals first, so its
+recall@1 is higher by some of those rows. One thread. Memory is what a process holds at most beyond its vectors. About
+ten minutes.
 """
 
 import argparse

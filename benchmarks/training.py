@@ -30,7 +30,7 @@ from mmcore import params
 from mmcore.data.corpus import Corpus
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
-from mmcore.objectives import Mixture
+from mmcore.objectives._mixture import Mixture
 from mmcore.settings import Settings
 from mmcore.training.device import choose
 from mmcore.training.fit import fit
@@ -47,7 +47,7 @@ TIMED = "import time, torch; start = time.process_time(); {}; print(time.process
 
 
 class Timed:
-    """Objectives whose batches note when they are asked for: from one to the next is a step. Validates nothing."""
+    """Objectives that note when they are asked for: from one time to the next is a step. Validates nothing."""
 
     headline = ("loss", "min")
 
@@ -60,10 +60,10 @@ class Timed:
         return self
 
     def at(self, number: int) -> Any:
-        self.asked.append((time.process_time(), time.perf_counter()))
         return self.source.at(number)
 
     def loss(self, model: MultimodalModel, batch: Any) -> dict[str, Tensor]:
+        self.asked.append((time.process_time(), time.perf_counter()))
         return self.objectives.loss(model, batch)
 
     def validate(self, *_: object, **__: object) -> dict[str, float]:
@@ -79,7 +79,7 @@ class Training:
         self.corpus = Corpus(prepared, "train")
         self.objectives = Mixture(settings.pretrain.objectives, self.corpus)
         # Not every objective runs on every step: after so many, each has had its turns.
-        self.cycle = math.lcm(*(every for every, *_ in self.objectives.streams))
+        self.cycle = math.lcm(*(stream.every for stream in self.objectives.streams))
 
     def run(self, precision: str, steps: int) -> list[tuple[float, float]]:
         """Take `steps` steps; returns when each began, in seconds of processor time and of the clock."""

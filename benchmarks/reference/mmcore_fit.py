@@ -69,7 +69,7 @@ class Learner:
     def __init__(self, took: Callable[[], None], source: Source) -> None:
         self.objective = OBJECTIVES.build(CONTRAST)
         self.terms = self.objective.terms
-        self.took, self.source = took, source
+        self.took, self.source, self.begun = took, source, False
 
     def heads(self, corpus: Any) -> Mapping[str, Any]:
         return {}
@@ -78,11 +78,12 @@ class Learner:
         return self
 
     def at(self, number: int) -> Any:
-        if number:
-            self.took()  # the step before
         return self.source.at(number)
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
+        if self.begun:
+            self.took()  # the step before
+        self.begun = True
         return dict(self.objective.loss(model, batch))
 
     def validate(self, *_: Any, **__: Any) -> dict[str, float]:

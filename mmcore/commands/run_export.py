@@ -24,14 +24,15 @@ def export(workspace: Workspace, tool: str, to: str) -> str:
     """Write the curves and scores of the last run here where `tool` finds them; returns a line on what was written.
 
     `to`: for tensorboard a folder, for mlflow a tracking URI (a server's address, or `sqlite:///FILE`). LookupError for
-    another tool, FileNotFoundError if nothing has been trained here, ImportError if the tool is not installed.
+    another tool, FileNotFoundError if nothing has been trained here, ValueError if the tool is not installed,
+    RuntimeError if it refuses.
     """
     write = TOOLS.build({"name": tool})
     points = list(curves(workspace))
     if not points:
         raise FileNotFoundError(f"{workspace.artifacts / 'logs'} holds no curves; train something first: mmcore run")
     record = workspace.artifacts / "run.json"
-    name = read_json(record)["name"] if record.exists() else workspace.root.name
+    name = read_json(record)["run"] if record.exists() else workspace.root.name
     scores = scores_of(workspace)
     write(name, points, scores, _flat(read_yaml(workspace.params)), to)
     return f"{len(points):,} points of {len({point.stage for point in points})} trainings, {len(scores)} scores: {to}"
@@ -78,7 +79,7 @@ class TensorBoard:
         try:
             from torch.utils.tensorboard import SummaryWriter
         except ImportError:
-            raise ImportError("tensorboard is not installed: pip install 'mmcore[tensorboard]'") from None
+            raise ValueError("tensorboard is not installed: pip install 'mmcore[tensorboard]'") from None
         with SummaryWriter(str(Path(to) / run)) as writer:
             for point in points:
                 writer.add_scalar(f"{point.stage}/{point.name}", point.value, point.step)
@@ -92,29 +93,33 @@ class TensorBoard:
 class Mlflow:
     """One run of the experiment that is named like the project."""
 
-    # What a server takes in one call.
-    BATCH = 1000
+    # So many a server takes in one call.
+    METRICS, PARAMS = 1000, 100
 
     def __call__(
         self, run: str, points: list[Point], scores: dict[str, float], settings: dict[str, str], to: str
     ) -> None:
         try:
             from mlflow.entities import Metric, Param
+            from mlflow.exceptions import MlflowException
             from mlflow.tracking import MlflowClient
         except ImportError:
-            raise ImportError("mlflow is not installed: pip install 'mmcore[mlflow]'") from None
-        client = MlflowClient(tracking_uri=to)
-        known = client.get_experiment_by_name(settings["name"])
-        experiment = known.experiment_id if known else client.create_experiment(settings["name"])
-        made = client.create_run(experiment, run_name=run).info.run_id
+            raise ValueError("mlflow is not installed: pip install 'mmcore[mlflow]'") from None
         metrics = [Metric(_plain(f"{p.stage}/{p.name}"), p.value, 0, p.step) for p in points]
         metrics += [Metric(_plain(f"test/{name}"), value, 0, 0) for name, value in scores.items()]
-        for start in range(0, len(metrics), self.BATCH):
-            client.log_batch(made, metrics=metrics[start : start + self.BATCH])
         params = [Param(_plain(name), value[:500]) for name, value in settings.items()]
-        for start in range(0, len(params), 100):
-            client.log_batch(made, params=params[start : start + 100])
-        client.set_terminated(made)
+        try:
+            client = MlflowClient(tracking_uri=to)
+            known = client.get_experiment_by_name(settings["name"])
+            experiment = known.experiment_id if known else client.create_experiment(settings["name"])
+            made = client.create_run(experiment, run_name=run).info.run_id
+            for start in range(0, len(metrics), self.METRICS):
+                client.log_batch(made, metrics=metrics[start : start + self.METRICS])
+            for start in range(0, len(params), self.PARAMS):
+                client.log_batch(made, params=params[start : start + self.PARAMS])
+            client.set_terminated(made)
+        except MlflowException as error:
+            raise RuntimeError(f"mlflow at {to} does not take the run: {error}") from error
 
 
 def _plain(name: str) -> str:

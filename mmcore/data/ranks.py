@@ -9,34 +9,35 @@ import contextlib
 import json
 import os
 from collections.abc import Iterator, Sequence
+from contextvars import ContextVar
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
-_alone = False
+# Of the thread that has entered `alone`: another one may be drawing a batch for all ranks meanwhile.
+_alone: ContextVar[bool] = ContextVar("alone", default=False)
 
 
 def size() -> int:
     """How many processes train together; 1 alone."""
-    return dist.get_world_size() if dist.is_initialized() and not _alone else 1
+    return dist.get_world_size() if dist.is_initialized() and not _alone.get() else 1
 
 
 def rank() -> int:
     """The number of this one, 0 and up."""
-    return dist.get_rank() if dist.is_initialized() and not _alone else 0
+    return dist.get_rank() if dist.is_initialized() and not _alone.get() else 0
 
 
 @contextlib.contextmanager
 def alone() -> Iterator[None]:
     """Let this rank work for itself while the block runs, as in an evaluation that one of them makes for all."""
-    global _alone
-    _alone = True
+    before = _alone.set(True)
     try:
         yield
     finally:
-        _alone = False
+        _alone.reset(before)
 
 
 def begin(device: torch.device) -> None:

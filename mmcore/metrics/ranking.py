@@ -18,6 +18,8 @@ BLOCK = 2**22
 # Scores of a tile of `both_ways`, left rows by right ones: 1 MB in float32, which a processor keeps near. A byte can
 # count what lies above each other (255 at most), and what lies side by side eight apart.
 TILE = (248, 1024)
+assert TILE[0] <= 255
+assert TILE[1] <= 8 * 255
 
 
 @dataclass(frozen=True)

@@ -11,8 +11,9 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-# From so many tokens on, two products are faster than the float32 kernel for bf16 on a CPU (docs/decisions.md).
-PRODUCTS_FROM = 32
+# For so many keys two products are faster than the float32 kernel for bf16 on a CPU (docs/decisions.md); for more they
+# would hold too many scores.
+PRODUCTS_FROM, PRODUCTS_TO = 32, 577
 
 
 class SelfAttention(nn.Module):
@@ -193,7 +194,7 @@ def attend(
             query_BHTC, key_BHSC, value_BHSC, mask, dropout_p=dropout, is_causal=causal
         )
     # On a CPU, torch's kernel takes several times as long backwards in bf16 as in float32.
-    if key_BHSC.shape[2] >= PRODUCTS_FROM and not causal:
+    if PRODUCTS_FROM <= key_BHSC.shape[2] <= PRODUCTS_TO and not causal:
         return _by_products(query_BHTC, key_BHSC, value_BHSC, mask, dropout)
     return F.scaled_dot_product_attention(
         query_BHTC.float(), key_BHSC.float(), value_BHSC.float(), mask, dropout_p=dropout, is_causal=causal

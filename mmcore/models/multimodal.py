@@ -106,8 +106,9 @@ class MultimodalModel(nn.Module):
         """Tokens [B, T, D] and their mask [B, T].
 
         With `chunk`, so many rows at a time: only the tokens of a chunk are kept, and what lies between is computed
-        again backwards. So a contrast sees a batch that is larger than memory, with the same gradients (gradient
-        caching, Gao et al. 2021), for the price of one more forward pass.
+        again backwards. So a contrast sees a batch that is larger than memory, with the same gradients
+        wherever encoders draw nothing at random (gradient caching, Gao et al. 2021), for the price of one more forward
+        pass.
         """
         encoder = self._encoder(modality)
         if self.chunk is None or len(values) <= self.chunk or not torch.is_grad_enabled():

@@ -165,7 +165,9 @@ def ranks(sides: Mapping[str, Side]) -> dict[str, Array]:
             asking, asked = sides[one], sides[other]
             there, back = both_ways(asking.vectors, asked.vectors, positive_sets(asking.keys, asked.keys))
             found |= {f"{one}_to_{other}": [there], f"{other}_to_{one}": [back]}
-    return {direction: np.concatenate(parts) for direction, parts in found.items()}
+    whole = {direction: np.concatenate(parts) for direction, parts in found.items()}
+    assert all(own.all() for own in whole.values()), "a query without a right answer"
+    return whole
 
 
 def across(texts: Side) -> list[Search]:

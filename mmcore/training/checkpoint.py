@@ -57,8 +57,9 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int = 2) -> Path:
     except (OSError, SafetensorError) as error:
         shutil.rmtree(aside, ignore_errors=True)
         raise OSError(
-            f"the checkpoint of step {checkpoint.step} cannot be written to {folder}: {error}. Make room there, or set "
-            "MMCORE_STATE to a folder elsewhere, and start again: it goes on from the checkpoint before"
+            f"the checkpoint of step {checkpoint.step} cannot be written to {folder}: {error}. Make room there (or "
+            "leave to write), or set MMCORE_STATE to a folder elsewhere, and start again: it goes on from the "
+            "checkpoint before"
         ) from error
     for old in _paths(folder)[keep:]:
         shutil.rmtree(old)

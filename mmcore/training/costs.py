@@ -28,13 +28,16 @@ FEW, MANY, BRIEF = 2, 16, 1.0
 # Bytes for each weight that learns: exact, its gradient, two averages of AdamW and the best so far; in bf16 also the
 # rounded one and its gradient.
 LEARNING = {"fp32": 20, "bf16": 24}
+AVERAGE = 4  # with optim.ema
+FROZEN = 8  # of a weight that does not learn: itself and among the best so far
 
 
 @dataclass(frozen=True)
 class Costs:
     """`parameters` by part of the model. Of an average step: `samples`, `operations` (multiplications and additions,
-    forwards and backwards), and `seconds` on `device`, as in a trial with `tried` samples. In bytes: `learning` for
-    weights, gradients and optimiser, `activations` for what a step keeps until it goes backwards."""
+    forwards and backwards, again where `optim.chunk` computes again), and `seconds` if each of the ranks is a `device`
+    like this one, as in a trial with `tried` samples. In bytes, for each rank: `learning` for weights, gradients and
+    optimiser, `activations` for what a step keeps until it goes backwards."""
 
     parameters: Mapping[str, int]
     samples: float
@@ -44,18 +47,20 @@ class Costs:
     learning: float
     activations: float
     device: Device
+    ranks: int
 
     def lines(self, steps: int) -> list[str]:
         """A few lines for people."""
         total = sum(self.parameters.values())
         parts = ", ".join(f"{name} {_short(count)}" for name, count in self.parameters.items() if count > total / 100)
+        where = self.device.name if self.ranks == 1 else f"{self.ranks} of {self.device.name}"
         return [
             f"model: {_short(total)} parameters ({parts})",
             f"a step: {self.samples:g} samples, {_short(self.operations)} operations forwards and backwards, "
             f"{_short(self.operations / self.samples)} a sample",
-            f"memory: about {_bytes(self.learning + self.activations)}: {_bytes(self.learning)} for weights, "
-            f"gradients and optimiser, {_bytes(self.activations)} for a step",
-            f"time: {steps:,} steps in about {_duration(steps * self.seconds)} on {self.device.name}; "
+            f"memory on each: about {_bytes(self.learning + self.activations)}, {_bytes(self.learning)} of it for "
+            f"weights, gradients and optimiser, {_bytes(self.activations)} for a step",
+            f"time: {steps:,} steps in about {_duration(steps * self.seconds)} on {where}; "
             f"{_short(self.operations / self.seconds)} operations a second in a trial with {self.tried} samples",
         ]
 
@@ -75,12 +80,16 @@ def costs(settings: Settings) -> Costs:
     parameters: Counter[str] = Counter()
     for name, one in model.named_parameters():
         parameters[".".join(name.split(".")[: 2 if name.startswith("encoders.") else 1])] += one.numel()
-    learning = LEARNING[device.precision] * sum(one.numel() for one in model.parameters() if one.requires_grad)
+    each = LEARNING[device.precision] + (0 if settings.pretrain.optim.ema is None else AVERAGE)
+    learning = sum(one.numel() * (each if one.requires_grad else FROZEN) for one in model.parameters())
     Weights(model, device.precision)
     trial, tried = _trial(settings, model, few, device), FEW
     if trial.took < BRIEF:
         trial, tried = _trial(settings, model, Imagined(settings.prepare, MANY), device), MANY
-    return Costs(parameters, trial.samples, trial.operations, trial.seconds, tried, learning, trial.activations, device)
+    return Costs(
+        parameters, trial.samples, trial.operations, trial.seconds, tried, learning, trial.activations, device,
+        settings.train.devices * settings.train.nodes,
+    )  # fmt: skip
 
 
 @dataclass
@@ -96,32 +105,37 @@ class _Trial:
 
 def _trial(settings: Settings, model: MultimodalModel, rows: "Imagined", device: Device) -> _Trial:
     found, optim = _Trial(), settings.pretrain.optim
+    ranks = settings.train.devices * settings.train.nodes
     for stream in Mixture(settings.pretrain.objectives, rows).streams:
-        whole = stream.objectives[0].batch_size or optim.batch_size
+        whole = (stream.objectives[0].batch_size or optim.batch_size) / ranks
         batches = stream.batches(rows, model.processor, model.head_specs, batch_size=len(rows), seed=0)
         batch = batches.at(0).to(device.torch)
-        # Counted where every product can be seen; torch's own kernels of attention hide theirs.
+        # What is kept for all samples lies outside of the encoders; what is inside, for a chunk.
+        kept = _step(model, stream, batch)
+        model.chunk = None if optim.chunk is None else max(1, len(batch) // 2)
+        outside = kept if model.chunk is None else _step(model, stream, batch)
+        # Counted where every product can be seen: torch's own kernels of attention hide theirs.
         with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            kept = _step(model, stream, batch)
+            _step(model, stream, batch)
+        _wait(device)
         start = time.perf_counter()
         _step(model, stream, batch)
-        if device.torch.type == "cuda":
-            torch.cuda.synchronize()
+        _wait(device)
         took = time.perf_counter() - start
+        model.chunk = None
         scale = whole / len(batch)
-        found.samples += whole / stream.every
-        found.operations += counter.get_total_flops() * scale / stream.every
+        found.samples += whole * ranks / stream.every
+        found.operations += counter.get_total_flops() * scale * ranks / stream.every
         found.seconds += took * scale / stream.every
-        if optim.chunk is not None:
-            # Kept for all samples is what lies outside of the encoders, and what is inside for one chunk.
-            model.chunk = 1
-            outside = _step(model, stream, batch)
-            model.chunk = None
-            found.activations += outside * scale + max(kept - outside, 0) * min(scale, optim.chunk / len(batch))
-        else:
-            found.activations += kept * scale
+        at_once = scale if optim.chunk is None else min(scale, optim.chunk / len(batch))
+        found.activations += outside * scale + max(kept - outside, 0) * at_once
         found.took += took
     return found
+
+
+def _wait(device: Device) -> None:
+    if device.torch.type == "cuda":
+        torch.cuda.synchronize()
 
 
 def _step(model: MultimodalModel, stream: Stream, batch: Batch) -> int:

@@ -21,7 +21,7 @@ def trained(tmp_path: Path) -> Workspace:
         with open(workspace.logs(stage) / "curves.csv", "w", newline="") as file:
             csv.writer(file).writerows([("step", "caption", "validation"), *rows])
     write_json(workspace.evaluation / "metrics.json", {"captioning": {"bleu4": {"value": 41.5, "baseline": 12.0}}})
-    write_json(workspace.artifacts / "run.json", {"name": "20260101-000000-abcd"})
+    write_json(workspace.artifacts / "run.json", {"run": "20260101-000000-abcd", "stages": []})
     return workspace
 
 

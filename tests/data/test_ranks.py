@@ -8,25 +8,33 @@ import torch
 from safetensors.torch import load_file
 
 from mmcore.data import ranks
-from mmcore.training.fit import MEASURED
+from mmcore.training.fit import MEASURED, Interrupted
 from tests.data.two_ranks import train
 from tests.tiny import EVERY_OBJECTIVE
+
+
+def by_two_ranks(folder):
+    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tests.data.two_ranks"]
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    subprocess.run([sys.executable, *words, str(folder)], check=True, env=environment, timeout=120)
 
 
 @pytest.fixture(scope="module")
 def apart(tmp_path_factory):
     """The same training by two ranks."""
     folder = tmp_path_factory.mktemp("ranks")
-    words = ["-m", "torch.distributed.run", "--standalone", "--nproc-per-node=2", "-m", "tests.data.two_ranks"]
-    environment = os.environ | {"OMP_NUM_THREADS": "1"}
-    subprocess.run([sys.executable, *words, str(folder)], check=True, env=environment, timeout=120)
+    by_two_ranks(folder)
     return folder
 
 
 def curve(folder):
     with open(folder / "logs" / "curves.csv", newline="") as file:
         return [
-            [float(value or 0) for name, value in row.items() if name not in MEASURED or name in ("step", "grad_norm")]
+            [
+                float(value or 0)
+                for name, value in row.items()
+                if name not in MEASURED or name in ("step", "lr", "grad_norm")
+            ]
             for row in csv.DictReader(file)
         ]
 
@@ -44,6 +52,15 @@ def test_two_ranks_learn_what_one_does(together, apart):
     assert len(alone) == 3 + 2
     torch.testing.assert_close(spread, alone, rtol=1e-6, atol=1e-9)
     mine, theirs = (load_file(folder / "weights.safetensors") for folder in (together, apart))
+    for name, weight in mine.items():
+        torch.testing.assert_close(theirs[name], weight, rtol=1e-6, atol=1e-8, msg=name)
+
+
+def test_a_training_that_one_process_began_two_ranks_end_alike(together, tmp_path):
+    with pytest.raises(Interrupted):
+        train(tmp_path, stop=7)
+    by_two_ranks(tmp_path)
+    mine, theirs = (load_file(folder / "weights.safetensors") for folder in (together, tmp_path))
     for name, weight in mine.items():
         torch.testing.assert_close(theirs[name], weight, rtol=1e-6, atol=1e-8, msg=name)
 

@@ -2,6 +2,7 @@
 the gradient of every objective; rank 0 leaves the result."""
 
 import sys
+import time
 from pathlib import Path
 from typing import Any
 
@@ -12,18 +13,38 @@ from torch import Tensor
 from mmcore.data import ranks
 from mmcore.objectives._mixture import Mixture
 from mmcore.training.fit import fit
+from tests.faults.training import Stopped
 from tests.tiny import AUGMENT, CPU, EVERY_OBJECTIVE, OBJECTIVES, corpus, model, objective, optim
 
 
-def train(folder: Path) -> None:
-    """Two dozen steps in float64 on batches of 7 (and 5), which no two ranks share evenly."""
+class Late(Stopped):
+    """A learner whose thirteenth batch is drawn while the first rank validates after the twelfth step."""
+
+    def batches(self, *arguments: Any, **options: Any) -> "Late":
+        self.source = self.learner.batches(*arguments, **options)
+        return self
+
+    def at(self, number: int) -> Any:
+        if number == 12:
+            time.sleep(0.5)
+        return self.source.at(number)
+
+    def validate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        time.sleep(1.0)
+        return self.learner.validate(*arguments, **options)
+
+
+def train(folder: Path, *, stop: int | None = None) -> None:
+    """Two dozen steps in float64 on batches of 7 (and 5), which no two ranks share evenly; `stop`: the step in which
+    it is asked to end."""
     torch.set_num_threads(1)
     ranks.begin(CPU.torch)
     made = model().double()
+    mixture = Mixture([{**spec, "batch_size": spec["batch_size"] and 5} for spec in OBJECTIVES], corpus())
     fit(
-        made, Mixture([{**spec, "batch_size": spec["batch_size"] and 5} for spec in OBJECTIVES], corpus()), corpus(),
-        corpus(scenes=12), optim=optim(steps=24, batch_size=7, validate_every=12), augment=AUGMENT, device=CPU, seed=3,
-        checkpoints=folder / "checkpoints", logs=folder / "logs", phase="test",
+        made, Late(mixture, stop), corpus(), corpus(scenes=12), augment=AUGMENT, device=CPU, seed=3,
+        optim=optim(steps=24, batch_size=7, validate_every=12), checkpoints=folder / "checkpoints",
+        logs=folder / "logs", phase="test",
     )  # fmt: skip
     gradients = {name: gradient(objective(name)) for name in EVERY_OBJECTIVE}
     if ranks.rank() == 0:

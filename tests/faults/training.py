@@ -4,7 +4,7 @@
   then is whole, and at most the one that was being written is missing.
 - harms: files of the newest checkpoint are cut, changed, emptied or removed; it is passed over by name, the one before
   is read.
-- stops: three kinds of model are stopped after every step of three epochs and go on: the same weights, optimiser and
+- stops: three kinds of model are stopped after every step of several epochs and go on: the same weights, optimiser and
   order of samples, bit for bit.
 - ranks: see `training_ranks`.
 """
@@ -32,7 +32,7 @@ from mmcore.training.fit import Interrupted, fit
 from mmcore.workspace import hash_file
 from tests.tiny import AUGMENT, CPU, corpus, model, objective, optim
 
-STEPS, EVERY = 42, 6  # 24 pictures or 12 clips in batches of 8 or 4: three a epoch and more
+STEPS, EVERY = 42, 6  # 24 pictures in batches of 6, or 48 questions: five epochs and more
 KINDS = {
     "dual encoder": ["contrast", "masked_language"],
     "fusion": ["matching", "questions"],
@@ -158,15 +158,20 @@ def harms(trials: int, chance: random.Random) -> None:
 class Stopped:
     """A learner that asks to stop in its so manieth step, and notes which samples it was given."""
 
-    def __init__(self, learner: Mixture, at: int | None) -> None:
-        self.learner, self.at, self.steps, self.seen = learner, at, 0, list[str]()
-        self.headline, self.terms = learner.headline, learner.terms
-        self.batches, self.validate, self.heads = learner.batches, learner.validate, learner.heads
+    def __init__(self, learner: Mixture, last: int | None) -> None:
+        self.learner, self.last, self.steps, self.seen = learner, last, 0, list[str]()
+        self.headline, self.terms, self.heads = learner.headline, learner.terms, learner.heads
+
+    def batches(self, *arguments: Any, **options: Any) -> Any:
+        return self.learner.batches(*arguments, **options)
+
+    def validate(self, *arguments: Any, **options: Any) -> dict[str, float]:
+        return self.learner.validate(*arguments, **options)
 
     def loss(self, made: MultimodalModel, batch: Any) -> dict[str, torch.Tensor]:
         self.steps += 1
         self.seen.extend(batch.ids)
-        if self.steps == self.at:
+        if self.steps == self.last:
             os.kill(os.getpid(), signal.SIGTERM)
         return dict(self.learner.loss(made, batch))
 

@@ -7,6 +7,7 @@ an undisturbed training, bit for bit, no process may be left, and after SIGTERM 
 """
 
 import argparse
+import contextlib
 import random
 import shutil
 import signal
@@ -74,6 +75,16 @@ def family(stage: int) -> dict[str, psutil.Process]:
     return found
 
 
+def trainings(root: Path) -> list[psutil.Process]:
+    """Every process that trains in the project, whoever started it."""
+    found = []
+    for process in psutil.process_iter():
+        with contextlib.suppress(psutil.Error):
+            if process.cwd() == str(root) and STAGE[1] in process.cmdline():
+                found.append(process)
+    return found
+
+
 def trial(root: Path, weights: str, victim: str, number: signal.Signals, after: float) -> str:
     """One fault and what follows; AssertionError if anything is not as it should be."""
     forget(root)
@@ -82,19 +93,25 @@ def trial(root: Path, weights: str, victim: str, number: signal.Signals, after: 
             [sys.executable, "-m", "mmcore", *STAGE], cwd=root, env=environment(root), stdout=log, stderr=log,
             start_new_session=True,
         )  # fmt: skip
-        time.sleep(after)
-        while victim not in (found := family(stage.pid)) and stage.poll() is None:
-            time.sleep(0.05)
-        if stage.poll() is not None:
+        try:
+            time.sleep(after)
+            while victim not in (found := family(stage.pid)) and stage.poll() is None:
+                time.sleep(0.05)
+            if stage.poll() is not None:
+                return "ended before"
+            found[victim].send_signal(number)
+            sent = time.monotonic()
+            status = stage.wait(timeout=LONGEST)
+        except psutil.NoSuchProcess:
             return "ended before"
-        everyone = list(found.values())
-        found[victim].send_signal(number)
-        sent = time.monotonic()
-        status = stage.wait(timeout=LONGEST)
+        finally:
+            for process in trainings(root) if stage.poll() is None else ():
+                process.kill()
+            stage.wait()
     took = time.monotonic() - sent
     asked = victim == "stage" and number == signal.SIGTERM
     assert not asked or took <= WITHIN, f"it took {took:.1f} s from SIGTERM to the end"
-    _, alive = psutil.wait_procs(everyone, timeout=WITHIN)
+    _, alive = psutil.wait_procs(trainings(root), timeout=WITHIN)
     assert not alive, f"processes outlive the stage: {[process.cmdline() for process in alive]}"
     if status:
         again = mmcore(root, *STAGE)
