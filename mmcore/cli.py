@@ -111,11 +111,13 @@ def _stage(arguments: argparse.Namespace) -> None:
 
 
 def _plan(arguments: argparse.Namespace) -> None:
-    from mmcore.commands.plan import plan, sizes
-
     if arguments.costs or arguments.preset or arguments.set:
-        print(sizes(_here(), arguments.preset, arguments.set))
+        from mmcore.commands.plan_costs import plan_costs
+
+        print(plan_costs(_here(), arguments.preset, arguments.set))
     else:
+        from mmcore.commands.plan import plan
+
         print(plan(_here()))
 
 

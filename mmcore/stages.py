@@ -291,14 +291,6 @@ def rehearse(workspace: Workspace, settings: Settings) -> str:
     return line
 
 
-def costs(workspace: Workspace, settings: Settings) -> list[str]:
-    """Lines on what pretraining takes on this machine: size, operations, memory, time."""
-    from mmcore.training.costs import costs as tried
-
-    import_plugins(workspace, settings)
-    return tried(settings).lines(settings.pretrain.optim.steps)
-
-
 @contextlib.contextmanager
 def _only_listed_code(workspace: Workspace, name: str) -> Iterator[None]:
     """Hold every run to the fingerprint: a module that shaped the output and is not counted would go unnoticed."""

@@ -1,10 +1,5 @@
 """`mmcore plan`: what a run would do, why, and for how long."""
 
-import shutil
-import tempfile
-from collections.abc import Sequence
-from pathlib import Path
-
 from mmcore import params, stages
 from mmcore.ledger import Ledger
 from mmcore.workspace import Workspace, read_json, read_yaml
@@ -37,15 +32,6 @@ def plan(workspace: Workspace) -> str:
         lines.insert(0, f"  → {'data':<24}         data/ is {data}")
     end = f"about {total:.0f} s, as they took before" if running else "nothing to do"
     return "\n".join([*lines, f"{len(running)} of {len(names)} stages would run: {end}"])
-
-
-def sizes(workspace: Workspace, preset: str | None, assignments: Sequence[str]) -> str:
-    """What pretraining takes on this machine, with a preset and settings that are not applied."""
-    with tempfile.TemporaryDirectory() as folder:
-        path = Path(shutil.copy(workspace.params, folder))
-        params.change(path, presets=[params.preset(workspace.root, preset)] if preset else [], assignments=assignments)
-        settings = params.load(path)
-    return "\n".join(stages.costs(workspace, settings))
 
 
 def _seconds(workspace: Workspace) -> dict[str, float]:

@@ -200,7 +200,7 @@ class Imagined:
 
 
 def _short(number: float) -> str:
-    for size, mark in ((1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+    for size, mark in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
         if number >= size:
             return f"{number / size:.3g} {mark}"
     return f"{number:.3g}"
