@@ -3,7 +3,6 @@
 make bench
 """
 
-import re
 import subprocess
 import sys
 from pathlib import Path
@@ -15,7 +14,7 @@ PAGE = HERE.parent / "docs" / "benchmarks.md"
 SCRIPTS = ("engine", "disk", "caching", "recall", "generation", "metrics")
 TOP = """# Beside other libraries
 
-What `make bench` printed last. Each script runs mmcore and what one would take instead on the same work, in turns on
+What `make bench` prints. Each script runs mmcore and what one would take instead on the same work, in turns on
 one machine, and gives ratios; seconds by themselves say more about the machine. What each compares stands at its top.
 """
 
@@ -27,7 +26,7 @@ def main() -> None:
         title, _, about = path.read_text(encoding="utf-8").split('"""')[1].partition("\n")
         print(f"{name}: {title}", flush=True)
         printed = subprocess.run([sys.executable, path], stdout=subprocess.PIPE, text=True, check=True).stdout
-        about = "\n\n".join(part for part in re.split(r"\n\n", about.strip()) if not part.startswith("    "))
+        about = "\n\n".join(part for part in about.strip("\n").split("\n\n") if not part.startswith("    "))
         page.append(f"## {title}\n\n{about}\n\n`benchmarks/{name}.py`:\n\n```text\n{printed.strip()}\n```\n")
     write_bytes(PAGE, "\n".join(page).encode())
 

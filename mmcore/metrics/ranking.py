@@ -65,8 +65,9 @@ def both_ways(
     Both come from one product in float32, tile by tile. Where a score lies so near to that of a row's best positive
     that rounding could decide, it is computed as `search` does: the ranks are the same, ties included.
     """
-    if not (np.isfinite(left_NE).all() and np.isfinite(right_ME).all()):
-        raise ValueError("the embeddings hold NaN or infinity")
+    for vectors in (left_NE, right_ME):
+        if not all(np.isfinite(vectors[part]).all() for part in _slices(len(vectors), TILE[1])):
+            raise ValueError("the embeddings hold NaN or infinity")
     if len(positives) != len(left_NE):
         raise ValueError(f"{len(left_NE)} rows but {len(positives)} sets of positives")
     counts = [len(found) for found in positives]
@@ -107,8 +108,8 @@ class _Marks:
         np.maximum.at(best, owners, scores)
         # A sum of E products is wrong by at most E units in the last place of |row| * |other| (Higham 2002, section
         # 3.1); four more for the roundings at both ends and of the marks themselves.
-        longest = np.linalg.norm(others, axis=1).max(initial=0.0)
-        margin = ((rows.shape[1] + 4) * 2.0**-24 * longest * np.linalg.norm(rows, axis=1)).astype(np.float32)
+        longest = _lengths(others).max(initial=0.0)
+        margin = ((rows.shape[1] + 4) * 2.0**-24 * longest * _lengths(rows)).astype(np.float32)
         return cls(best, best - margin, best + margin, np.zeros(len(rows), np.int64))
 
     def count(
@@ -138,6 +139,11 @@ class _Marks:
 
 def _slices(count: int, size: int) -> list[slice]:
     return [slice(start, min(start + size, count)) for start in range(0, count, size)]
+
+
+def _lengths(rows: NDArray[np.float32]) -> NDArray[np.float32]:
+    """The length of each row, without a second matrix in between."""
+    return np.asarray(np.sqrt(np.einsum("ne,ne->n", rows, rows)), np.float32)
 
 
 def _exact(
