@@ -27,7 +27,7 @@ def main() -> None:
         print(f"{name}: {title}", flush=True)
         printed = subprocess.run([sys.executable, path], stdout=subprocess.PIPE, text=True, check=True).stdout
         about = "\n\n".join(part for part in about.strip("\n").split("\n\n") if not part.startswith("    "))
-        page.append(f"## {title}\n\n{about}\n\n`benchmarks/{name}.py`:\n\n```text\n{printed.strip()}\n```\n")
+        page.append(f"## {title}\n\n{about}\n\n`benchmarks/{name}.py`:\n\n```text\n{printed.rstrip()}\n```\n")
     write_bytes(PAGE, "\n".join(page).encode())
 
 
