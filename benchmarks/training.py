@@ -55,6 +55,9 @@ class Timed:
         self.objectives, self.terms = objectives, objectives.terms
         self.asked: list[tuple[float, float]] = []
 
+    def heads(self, corpus: Corpus) -> Any:
+        return self.objectives.heads(corpus)
+
     def batches(self, corpus: Corpus, processor: Processor, **options: Any) -> "Timed":
         self.source = self.objectives.batches(corpus, processor, **options)
         return self

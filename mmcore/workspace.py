@@ -15,6 +15,10 @@ from typing import IO, Any
 
 import yaml
 
+# What curves.csv says of every logged step beside the losses: seconds of training, the share of them that a step waited
+# for its batch, and the most memory that was used (of the GPU, or of this process).
+MEASURED = ("step", "seconds", "lr", "grad_norm", "samples_per_second", "data_wait", "memory_mb")
+
 
 @dataclass(frozen=True)
 class Workspace:

@@ -6,12 +6,10 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from tokenizers import Tokenizer, models
 from torch import Tensor
 
 import reference as work
 from mmcore.data.batches import Batch
-from mmcore.data.modalities.text import SPECIALS
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
@@ -38,9 +36,7 @@ CONTRAST = {"name": "contrast", "among": ["image", "text"], "formula": "clip", "
 
 
 def model() -> MultimodalModel:
-    words = [*SPECIALS, *(f"w{number}" for number in range(len(SPECIALS), work.VOCABULARY))]
-    tokenizer = Tokenizer(models.WordLevel({word: number for number, word in enumerate(words)}, unk_token=SPECIALS[4]))
-    return MultimodalModel(MODEL, Processor(tokenizer, PREPARE))
+    return MultimodalModel(MODEL, Processor.made_up(PREPARE))
 
 
 def batch_of(samples: int, start: int = 0) -> Batch:

@@ -6,7 +6,8 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcore import params, stages
-from mmcore.training.costs import costs
+from mmcore.report.readers import duration
+from mmcore.training.costs import Costs, costs
 from mmcore.workspace import Workspace
 
 
@@ -18,4 +19,30 @@ def plan_costs(workspace: Workspace, preset: str | None, assignments: Sequence[s
         params.change(path, presets=presets, assignments=assignments)
         settings = params.load(path)
     stages.import_plugins(workspace, settings)
-    return "\n".join(costs(settings).lines(settings.pretrain.optim.steps))
+    return "\n".join(_lines(costs(settings), settings.pretrain.optim.steps))
+
+
+def _lines(found: Costs, steps: int) -> list[str]:
+    total = sum(found.parameters.values())
+    parts = ", ".join(f"{name} {_short(count)}" for name, count in found.parameters.items() if count > total / 100)
+    where = found.device.name if found.ranks == 1 else f"{found.ranks} of {found.device.name}"
+    return [
+        f"model: {_short(total)} parameters ({parts})",
+        f"a step: {found.samples:g} samples, {_short(found.operations)} operations forwards and backwards, "
+        f"{_short(found.operations / found.samples)} a sample",
+        f"memory on each: about {_bytes(found.learning + found.activations)}, {_bytes(found.learning)} of it for "
+        f"weights, gradients and optimiser, {_bytes(found.activations)} for a step",
+        f"time: {steps:,} steps in about {duration(steps * found.seconds)} on {where}; "
+        f"{_short(found.operations / found.seconds)} operations a second in a trial with {found.tried} samples",
+    ]
+
+
+def _short(number: float) -> str:
+    for size, mark in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
+        if number >= size:
+            return f"{number / size:.3g} {mark}"
+    return f"{number:.3g}"
+
+
+def _bytes(count: float) -> str:
+    return f"{count / 2**30:.1f} GiB" if count >= 2**30 else f"{count / 2**20:.0f} MiB"

@@ -40,11 +40,11 @@ class Row:
 def compare(a: RunFacts, b: RunFacts) -> list[Row]:
     """The settings that differ, the data of both, and all scores of either, in the order of `a`'s files."""
     rows = [
-        Row("settings", key, own, other) for key, own, other in _side_by_side(_flat(a.settings), _flat(b.settings))
+        Row("settings", key, own, other) for key, own, other in _side_by_side(flat(a.settings), flat(b.settings))
         if own != other
     ]  # fmt: skip
     rows.append(Row("data", "version", a.data, b.data))
-    scores = _side_by_side(_values(a.metrics), _values(b.metrics))
+    scores = _side_by_side(values(a.metrics), values(b.metrics))
     return rows + [Row("scores", key, own, other) for key, own, other in scores]
 
 
@@ -89,18 +89,18 @@ def read_facts(ledger: Versions, name: str) -> RunFacts:
     )
 
 
-def _flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
+def flat(values: Mapping[str, Any], above: str = "") -> dict[str, Any]:
     """Nested settings as `section.key`; lists are values."""
-    flat: dict[str, Any] = {}
+    found: dict[str, Any] = {}
     for key, value in values.items():
         if isinstance(value, Mapping):
-            flat |= _flat(value, f"{above}{key}.")
+            found |= flat(value, f"{above}{key}.")
         else:
-            flat[f"{above}{key}"] = value
-    return flat
+            found[f"{above}{key}"] = value
+    return found
 
 
-def _values(metrics: Metrics) -> dict[str, float]:
+def values(metrics: Metrics) -> dict[str, float]:
     return {f"{task}.{name}": float(score["value"]) for task, own in metrics.items() for name, score in own.items()}
 
 

@@ -143,7 +143,7 @@ class Stepping:
 
 def turned(weight_OI: Tensor, bias_O: Tensor) -> Callable[[Tensor], Tensor]:
     """A linear layer on few rows [N, I]; weights with more outputs than inputs are stored the other way round, in which
-    such a product reads them twice as fast (benchmarks/generation.py)."""
+    such a product reads them faster (docs/decisions.md)."""
     weight_IO = weight_OI.t()
     if len(weight_OI) > weight_OI.shape[1]:
         weight_IO = weight_IO.contiguous()

@@ -7,9 +7,11 @@ from pathlib import Path
 import numpy as np
 import torch
 from tokenizers import Tokenizer
+from tokenizers.models import WordLevel
+from tokenizers.pre_tokenizers import WhitespaceSplit
 from torch import Tensor
 
-from mmcore.data.modalities.text import BOS, EOS, PAD, SPECIALS
+from mmcore.data.modalities.text import BOS, EOS, PAD, SPECIALS, UNK
 from mmcore.settings import PrepareSettings
 
 
@@ -29,6 +31,14 @@ class Processor:
         tokenizer = Tokenizer.from_file(str(path))
         if [tokenizer.token_to_id(token) for token in SPECIALS] != list(range(len(SPECIALS))):
             raise ValueError(f"{path} must have {', '.join(SPECIALS)} as its first tokens, in this order")
+        return cls(tokenizer, prepare)
+
+    @classmethod
+    def made_up(cls, prepare: PrepareSettings) -> "Processor":
+        """One of `prepare.vocabulary` words (w5, w6 ...), for what has to be built before there is a text."""
+        words = [*SPECIALS, *(f"w{number}" for number in range(len(SPECIALS), prepare.vocabulary))]
+        tokenizer = Tokenizer(WordLevel({word: number for number, word in enumerate(words)}, unk_token=SPECIALS[UNK]))
+        tokenizer.pre_tokenizer = WhitespaceSplit()
         return cls(tokenizer, prepare)
 
     @property

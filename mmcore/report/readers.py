@@ -12,11 +12,9 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcore.metrics import lower_is_better
-from mmcore.workspace import Workspace, hash_file, read_json, read_yaml
+from mmcore.workspace import MEASURED, Workspace, hash_file, read_json, read_yaml
 
 TRAINING = ("pretrain", "finetune@")
-# Columns of curves.csv that are neither a loss nor a validation mark.
-UNDRAWN = (None, "step", "seconds", "lr", "grad_norm", "samples_per_second", "data_wait", "memory_mb")
 
 
 @dataclass(frozen=True)
@@ -202,18 +200,23 @@ def read_curves(workspace: Workspace) -> list[Curves]:
     return [curves for curves in found if curves.losses or curves.validation]
 
 
-def _curves(stage: str, path: Path) -> Curves:
+def read_logged(path: Path) -> dict[str, list[tuple[float, float]]]:
+    """What a curves.csv holds: of every column its numbers by step, but for those that cannot be read."""
     with open(path, encoding="utf-8", newline="") as file:
         rows = list(csv.DictReader(file))
     columns: dict[str, dict[float, float]] = {}
     for row in rows:
-        step = _parse(row.get("step"))
+        step = _parse(row.pop("step", None))
         for key, text in row.items():
             value = _parse(text)
             # A resumed training writes some steps again: the later line counts.
-            if key not in UNDRAWN and step is not None and value is not None:
+            if key is not None and step is not None and value is not None:
                 columns.setdefault(key, {})[step] = value
-    curves = {key: sorted(points.items()) for key, points in columns.items()}
+    return {key: sorted(points.items()) for key, points in columns.items()}
+
+
+def _curves(stage: str, path: Path) -> Curves:
+    curves = {key: points for key, points in read_logged(path).items() if key not in MEASURED}
     validation = {key: curve for key, curve in curves.items() if key.startswith("validation")}
     return Curves(stage, {key: curve for key, curve in curves.items() if key not in validation}, validation)
 
@@ -303,7 +306,7 @@ def sentence(name: str) -> str:
 
 
 def duration(seconds: float) -> str:
-    """`0.4 s`, `38 s`, `4 min 05 s`, `2 h 03 min`."""
+    """`0.4 s`, `38 s`, `4 min 05 s`, `2 h 03 min`, `12 days`."""
     if seconds < 9.95:
         return f"{seconds:.1f} s"
     whole = round(seconds)
@@ -311,7 +314,9 @@ def duration(seconds: float) -> str:
         return f"{whole} s"
     if whole < 3600:
         return f"{whole // 60} min {whole % 60:02d} s"
-    return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    if whole < 2 * 86400:
+        return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
+    return f"{round(whole / 86400):,} days"
 
 
 def _object(path: Path) -> dict[str, Any]:

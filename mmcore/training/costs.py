@@ -8,13 +8,13 @@ from typing import Any
 
 import numpy as np
 import torch
-from tokenizers import Tokenizer, models, pre_tokenizers
 from torch import Tensor
 from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmcore.data.batches import Batch
 from mmcore.data.modalities.audio import HOP_SECONDS
+from mmcore.data.modalities.text import SPECIALS
 from mmcore.models.layers import widened
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
@@ -49,21 +49,6 @@ class Costs:
     device: Device
     ranks: int
 
-    def lines(self, steps: int) -> list[str]:
-        """A few lines for people."""
-        total = sum(self.parameters.values())
-        parts = ", ".join(f"{name} {_short(count)}" for name, count in self.parameters.items() if count > total / 100)
-        where = self.device.name if self.ranks == 1 else f"{self.ranks} of {self.device.name}"
-        return [
-            f"model: {_short(total)} parameters ({parts})",
-            f"a step: {self.samples:g} samples, {_short(self.operations)} operations forwards and backwards, "
-            f"{_short(self.operations / self.samples)} a sample",
-            f"memory on each: about {_bytes(self.learning + self.activations)}, {_bytes(self.learning)} of it for "
-            f"weights, gradients and optimiser, {_bytes(self.activations)} for a step",
-            f"time: {steps:,} steps in about {_duration(steps * self.seconds)} on {where}; "
-            f"{_short(self.operations / self.seconds)} operations a second in a trial with {self.tried} samples",
-        ]
-
 
 def costs(settings: Settings) -> Costs:
     """What the pretraining of `settings` takes, if the data have all that its objectives need.
@@ -74,7 +59,7 @@ def costs(settings: Settings) -> Costs:
     device = choose(settings.train)
     torch.manual_seed(settings.seed)
     few = Imagined(settings.prepare, FEW)
-    model = MultimodalModel(settings.model, few.processor())
+    model = MultimodalModel(settings.model, Processor.made_up(settings.prepare))
     model.add_heads(Mixture(settings.pretrain.objectives, few).heads(few))
     model.to(device.torch).train()
     parameters: Counter[str] = Counter()
@@ -161,10 +146,10 @@ class Imagined:
 
     def __init__(self, prepare: PrepareSettings, count: int) -> None:
         random = np.random.default_rng(0)
-        self.prepare, self.vocabulary = prepare, [f"w{number}" for number in range(prepare.vocabulary)]
+        self.prepare = prepare
 
         def text(tokens: int) -> str:
-            return " ".join(random.choice(self.vocabulary[5:], max(tokens - 2, 1)))
+            return " ".join(f"w{word}" for word in random.integers(len(SPECIALS), prepare.vocabulary, tokens))
 
         self.ids = [str(number) for number in range(count)]
         self.rows = [
@@ -180,11 +165,6 @@ class Imagined:
     def __len__(self) -> int:
         return len(self.ids)
 
-    def processor(self) -> Processor:
-        tokenizer = Tokenizer(models.WordLevel({word: place for place, word in enumerate(self.vocabulary)}, "w4"))
-        tokenizer.pre_tokenizer = pre_tokenizers.WhitespaceSplit()
-        return Processor(tokenizer, self.prepare)
-
     def with_(self, *columns: str) -> list[int]:
         return list(range(len(self)))
 
@@ -197,21 +177,3 @@ class Imagined:
 
     def audio(self, index: int) -> Any:
         return np.full((round(self.prepare.audio_seconds / HOP_SECONDS), self.prepare.audio_mels), index, np.float16)
-
-
-def _short(number: float) -> str:
-    for size, mark in ((1e15, "P"), (1e12, "T"), (1e9, "G"), (1e6, "M"), (1e3, "k")):
-        if number >= size:
-            return f"{number / size:.3g} {mark}"
-    return f"{number:.3g}"
-
-
-def _bytes(count: float) -> str:
-    return f"{count / 2**30:.1f} GB" if count >= 2**30 else f"{count / 2**20:.0f} MB"
-
-
-def _duration(seconds: float) -> str:
-    for size, unit in ((86400, "days"), (3600, "hours"), (60, "minutes")):
-        if seconds >= 2 * size:
-            return f"{seconds / size:.1f} {unit}"
-    return f"{seconds:.0f} s"

@@ -71,8 +71,8 @@ def _repeatable() -> None:
 def most_memory(device: torch.device) -> float:
     """The most memory in MB that was used on the GPU so far, or by this process."""
     if device.type == "cuda":
-        return torch.cuda.max_memory_allocated(device) / 2**20
-    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss / 1024
+        return torch.cuda.max_memory_allocated(device) / 1e6
+    return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
 
 
 def keep_freed_memory() -> None:

@@ -29,12 +29,9 @@ from mmcore.training import checkpoint as checkpoints_of
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.device import Device, most_memory
 from mmcore.training.optim import AdamW, Average, Weights, clip, learning_rate
-from mmcore.workspace import Progress
+from mmcore.workspace import MEASURED, Progress
 
 LOG_EVERY = 10
-# What curves.csv says of every logged step beside the losses: seconds of training, the share of them that a step waited
-# for its batch, and the most memory that was used (of the GPU, or of this process).
-MEASURED = ("step", "seconds", "lr", "grad_norm", "samples_per_second", "data_wait", "memory_mb")
 MAX_SKIPPED = 3
 
 

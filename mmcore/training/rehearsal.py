@@ -3,9 +3,6 @@
 from collections.abc import Sequence
 from pathlib import Path
 
-from tokenizers import Tokenizer
-from tokenizers.models import WordLevel
-
 from mmcore.data import store
 from mmcore.data.engine import check_engine
 from mmcore.models.multimodal import MultimodalModel
@@ -34,10 +31,8 @@ def rehearse(data: Path, settings: Settings) -> str:
     problems = [_without(task, settings, sorted(lacking & set(columns))) for task, columns in needs.items()]
     if any(problems):
         raise ValueError("\n".join(filter(None, problems)))
-    words = {str(number): number for number in range(settings.prepare.vocabulary)}
-    processor = Processor(Tokenizer(WordLevel(vocab=words, unk_token="0")), settings.prepare)
     # In real memory: the meta device would cost four seconds of imports, these models half a second.
-    model = MultimodalModel(settings.model, processor)
+    model = MultimodalModel(settings.model, Processor.made_up(settings.prepare))
     parameters = sum(parameter.numel() for parameter in model.parameters())
     return f"{device.name}; a model of {parameters / 1e6:.2f} M parameters over {', '.join(settings.model.encoders)}"
 

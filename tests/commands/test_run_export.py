@@ -1,9 +1,10 @@
 import csv
+import shutil
 from pathlib import Path
 
 import pytest
 
-from mmcore.commands.run_export import curves, export
+from mmcore.commands.run_export import export, read_record
 from mmcore.workspace import Workspace, write_json
 from tests.conftest import ROOT
 
@@ -26,17 +27,17 @@ def trained(tmp_path: Path) -> Workspace:
 
 
 def test_of_a_step_that_was_taken_twice_the_later_one_counts(trained: Workspace) -> None:
-    assert [tuple(point) for point in curves(trained)] == [
-        ("finetune@captioning", "caption", 10, 1.0),
-        ("pretrain", "caption", 10, 4.0),
-        ("pretrain", "caption", 20, 3.25),
-        ("pretrain", "validation", 20, 3.0),
+    assert read_record(trained).points == [
+        ("finetune@captioning/caption", 10, 1.0),
+        ("pretrain/caption", 10, 4.0),
+        ("pretrain/caption", 20, 3.25),
+        ("pretrain/validation", 20, 3.0),
     ]
 
 
 def test_tensorboard_shows_curves_and_scores(trained: Workspace, tmp_path: Path) -> None:
     loader = pytest.importorskip("tensorboard.backend.event_processing.event_accumulator")
-    assert "4 points of 2 trainings, 1 scores" in export(trained, "tensorboard", str(tmp_path / "events"))
+    assert "4 points and 1 scores of 20260101-000000-abcd" in export(trained, "tensorboard", str(tmp_path / "events"))
     events = loader.EventAccumulator(str(tmp_path / "events" / "20260101-000000-abcd"))
     events.Reload()
     assert [(event.step, event.value) for event in events.Scalars("pretrain/caption")] == [(10, 4.0), (20, 3.25)]
@@ -58,8 +59,9 @@ def test_mlflow_has_a_run_with_settings_curves_and_scores(trained: Workspace, tm
     assert [(entry.step, entry.value) for entry in history] == [(10, 4.0), (20, 3.25)]
 
 
-def test_another_tool_and_a_project_without_a_training_are_named(trained: Workspace, tmp_path: Path) -> None:
-    with pytest.raises(LookupError, match="no tool to export to named 'wandb'; choose one of: mlflow, tensorboard"):
+def test_another_tool_and_a_project_without_a_training_are_named(trained: Workspace) -> None:
+    with pytest.raises(LookupError, match="no export to 'wandb'; choose one of: tensorboard, mlflow"):
         export(trained, "wandb", "x")
+    shutil.rmtree(trained.artifacts / "logs")
     with pytest.raises(FileNotFoundError, match="holds no curves; train something first: mmcore run"):
-        export(Workspace(tmp_path / "empty"), "mlflow", "x")
+        export(trained, "mlflow", "x")

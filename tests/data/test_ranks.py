@@ -8,7 +8,8 @@ import torch
 from safetensors.torch import load_file
 
 from mmcore.data import ranks
-from mmcore.training.fit import MEASURED, Interrupted
+from mmcore.training.fit import Interrupted
+from mmcore.workspace import MEASURED
 from tests.data.two_ranks import train
 from tests.tiny import EVERY_OBJECTIVE
 

@@ -76,7 +76,10 @@ def test_metrics_are_written_as_people_write_them(name, label):
 
 @pytest.mark.parametrize(
     ("seconds", "text"),
-    [(0.44, "0.4 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (245, "4 min 05 s"), (7400, "2 h 03 min")],
+    [
+        *((0.44, "0.4 s"), (9.96, "10 s"), (59.4, "59 s"), (59.6, "1 min 00 s"), (245, "4 min 05 s")),
+        *((7400, "2 h 03 min"), (172_799, "47 h 59 min"), (1_036_800, "12 days"), (1e8, "1,157 days")),
+    ],
 )
 def test_durations_are_read_at_a_glance(seconds, text):
     assert duration(seconds) == text

@@ -7,8 +7,9 @@ import torch
 
 from mmcore import params
 from mmcore.models.multimodal import MultimodalModel
+from mmcore.models.processor import Processor
 from mmcore.settings import Settings
-from mmcore.training.costs import Imagined, costs
+from mmcore.training.costs import costs
 from tests.conftest import ROOT
 from tests.tiny import MODEL, PREPARE, alone
 
@@ -26,7 +27,7 @@ def settings(**optim: Any) -> Settings:
 
 def test_parameters_are_those_of_the_model_and_learning_takes_so_many_bytes_each() -> None:
     own = settings()
-    model = MultimodalModel(own.model, Imagined(PREPARE, 2).processor())
+    model = MultimodalModel(own.model, Processor.made_up(PREPARE))
     found = costs(own)
     assert sum(found.parameters.values()) == sum(one.numel() for one in model.parameters())
     assert found.parameters["encoders.text"] == sum(one.numel() for one in model.encoders["text"].parameters())
@@ -62,7 +63,7 @@ def test_presets_of_every_size_can_be_built(tmp_path: Path) -> None:
         params.change(tmp_path / "params.yaml", presets=[ROOT / "presets" / f"{name}.yaml"])
         own = params.load(tmp_path / "params.yaml")
         with torch.device("meta"):
-            model = MultimodalModel(own.model, Imagined(own.prepare, 2).processor())
+            model = MultimodalModel(own.model, Processor.made_up(own.prepare))
         sizes[name] = sum(one.numel() for one in model.parameters()) / 1e6
     assert sizes == {"tiny": pytest.approx(9.2, rel=0.01), "base": pytest.approx(255, rel=0.01),
                      "large": pytest.approx(627, rel=0.01)}  # fmt: skip
