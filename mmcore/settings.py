@@ -92,9 +92,10 @@ class ModelSettings:
 
 @dataclass(frozen=True)
 class OptimSettings:
-    """One training: `steps` of `batch_size` samples (0: the weights stay as they are), AdamW with warm-up and cosine
-    decay to zero.
+    """One training: `steps` of `batch_size` samples (0: the weights stay as they are), with warm-up and cosine decay to
+    zero.
 
+    `algorithm`: how the weights are moved, `muon` or `adamw`; muon learns the same in about half of the steps.
     `max_seconds` stops earlier when set (the result then depends on the machine's speed).
     `ema`: the decay of an average of the weights, which then counts instead of them; null for none. `chunk`: how many
     samples the encoders take at once, null for all of a batch: fewer need less memory and a third more time.
@@ -102,6 +103,7 @@ class OptimSettings:
     """
 
     __pydantic_config__ = STRICT
+    algorithm: str
     steps: int
     max_seconds: float | None
     batch_size: int

@@ -5,7 +5,7 @@ Shapes: B batch, S side, F frames, T tokens.
 """
 
 from collections import Counter
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Collection, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 from typing import Any, Protocol
@@ -21,13 +21,15 @@ MEDIA = ("image", "audio", "video")
 # Texts that go into the model beside the one that it writes or is compared with; they are inputs of their own name.
 READ = ("transcript", "question")
 LABEL = "label"
+INPUTS = (*MEDIA, "text", *READ)
 CHOICES = ("any", "consensus")
 NO_AUGMENTATION = AugmentSettings(shift=0, flip=False)
 
 
 def columns_of(inputs: Iterable[str]) -> tuple[str, ...]:
-    """The columns that inputs come from: `text` is one of the captions, all others are named like theirs."""
-    return tuple("captions" if name == "text" else name for name in inputs)
+    """The columns that inputs come from: `text` is one of the captions, `question` one of the pairs under `qa`, all
+    others are named like theirs."""
+    return tuple({"text": "captions", "question": "qa"}.get(name, name) for name in inputs)
 
 
 class Tokens(Protocol):
@@ -92,12 +94,9 @@ class Batch:
 
 
 class Texts:
-    """The tokenised texts of rows, those of all `columns` together."""
+    """The tokenised texts of rows, by the row's place."""
 
-    def __init__(
-        self, corpus: Rows, indices: Sequence[int], columns: Sequence[str], tokens: Tokens, *, context: int
-    ) -> None:
-        strings = {index: texts_of(corpus.rows[index], *columns) for index in indices}
+    def __init__(self, strings: Mapping[int, Sequence[str]], tokens: Tokens, *, context: int) -> None:
         distinct = sorted({text for texts in strings.values() for text in texts})
         encoded = tokens.encode(distinct, context=context)
         number = {text: position for position, text in enumerate(distinct)}
@@ -144,14 +143,16 @@ def texts_of(row: Mapping[str, Any], *columns: str) -> list[str]:
 class Batches:
     """The batches of the rows of `corpus` that have all the columns of `needs`.
 
-    needs: the columns a row must have. Media and the texts of `READ` become the inputs of their name; all other texts
-        together (`captions`, `summary` ...) are those of which one becomes the input `text`.
-    also: columns of `READ` that give an input too, masked where a row has none.
-    label: the number of each label; the column `label` then becomes the input of that name, masked where it has none.
+    needs: the columns a row must have. Media and `transcript` become the inputs of their name, one of the questions
+        under `qa` the input `question`; all other texts together (`captions`, `summary` ...) are those of which one
+        becomes the input `text`.
+    also: `transcript`, if it is to be an input too, masked where a row has none.
+    label: the number of each label. The input `label` is the first answer to the question, without one the column of
+        that name; masked where there is none.
     choice: `any` of the row's texts is drawn each time, or always the one that agrees most with its others
         (`consensus`): a model that is to write one text learns the common way of saying it.
-    The order is a new permutation in every epoch. With `shuffle` off, rows come in order with their first text, the
-    last batch may be short, and nothing is augmented.
+    The order is a new permutation in every epoch. With `shuffle` off, rows come in order with their first text and, one
+    after the other, their first, second ... question; the last batch may be short, and nothing is augmented.
     """
 
     def __init__(
@@ -175,15 +176,26 @@ class Batches:
         if not self.indices:
             raise ValueError(f"no row has {' and '.join(needs)}")
         self.media = [name for name in needs if name in MEDIA]
-        columns = [name for name in needs if name not in (*MEDIA, *READ, LABEL)]
-        prepare = tokens.prepare
-        self.texts = Texts(corpus, self.indices, columns, tokens, context=prepare.context) if columns else None
-        contexts = {"transcript": prepare.transcript_context, "question": prepare.context}
-        self.read = {
-            name: Texts(corpus, self.indices, [name], tokens, context=contexts[name])
-            for name in READ
-            if name in needs or name in also
-        }
+        columns = [name for name in needs if name not in (*MEDIA, *READ, "qa", LABEL)]
+        rows, prepare = {index: corpus.rows[index] for index in self.indices}, tokens.prepare
+
+        def texts(name: str) -> dict[int, list[str]]:
+            return {index: texts_of(row, name) for index, row in rows.items()}
+
+        self.texts: Texts | None = None
+        if columns:
+            strings = {index: texts_of(row, *columns) for index, row in rows.items()}
+            self.texts = Texts(strings, tokens, context=prepare.context)
+        self.read: dict[str, Texts] = {}
+        if "transcript" in (*needs, *also):
+            self.read["transcript"] = Texts(texts("transcript"), tokens, context=prepare.transcript_context)
+        # Of each row, its questions that have an answer, and those answers.
+        self.answers: dict[int, list[str]] | None = None
+        if "qa" in needs:
+            pairs = {index: [pair for pair in row["qa"] if pair["answers"]] for index, row in rows.items()}
+            asked = {index: [pair["question"] for pair in own] for index, own in pairs.items()}
+            self.read["question"] = Texts(asked, tokens, context=prepare.context)
+            self.answers = {index: [pair["answers"][0] for pair in own] for index, own in pairs.items()}
         self.label = label
         self.choices: Mapping[int, Sequence[int]] = {}
         if self.texts is not None:
@@ -197,44 +209,61 @@ class Batches:
         """Batches in an epoch; with `shuffle`, what is left over after the last whole one waits for the next epoch."""
         return self.per_epoch
 
-    def at(self, number: int) -> Batch:
-        """The batch of this number, 0 and up, as many as one likes."""
+    def at(self, number: int, inputs: Collection[str] = INPUTS) -> Batch:
+        """The batch of this number, 0 and up, as many as one likes; of its inputs only those that are asked for."""
         epoch, position = divmod(number, self.per_epoch)
         order = self._order(epoch if self.shuffle else 0)
         chosen = [self.indices[i] for i in order[position * self.batch_size : (position + 1) * self.batch_size]]
-        # What is drawn is drawn for the whole batch, so that it does not depend on how many ranks share it.
-        random = np.random.default_rng((self.seed, 1, number))
         share = ranks.share(len(chosen)) if self.shuffle else slice(None)
-        inputs = {name: self._media(name, chosen[share]) for name in self.media}
-        if self.shuffle:
-            for name, (values, mask) in inputs.items():
-                shifts, mirrored = variations(self.augment, random, len(chosen))
-                if name != "audio":
-                    inputs[name] = augmented(values, shifts[share], mirrored[share]), mask
+        made: dict[str, tuple[Tensor, Tensor]] = {}
+        for name in self.media:
+            if name in inputs:
+                made[name] = self._media(name, number, chosen, share)
         picked: list[int] = []
-        if self.texts is not None:
-            numbers = [self.choices[index] for index in chosen]
-            draws = random.random(len(chosen)) if self.shuffle else np.zeros(len(chosen))
-            picked = [own[int(draw * len(own))] for own, draw in zip(numbers, draws, strict=True)]
-            inputs["text"] = self._padded([self.texts.encoded[i] for i in picked], share)
+        if self.texts is not None and "text" in inputs:
+            places = self._draw("text", number, chosen, self.choices)
+            picked = [self.choices[index][place] for index, place in zip(chosen, places, strict=True)]
+            made["text"] = self._padded([self.texts.encoded[number] for number in picked], share)
         for name, texts in self.read.items():
-            numbers = [texts.numbers[index][:1] for index in chosen]
-            inputs[name] = self._padded([texts.encoded[i[0]] if i else () for i in numbers], share)
-        if self.label is not None:
-            found = torch.tensor([self.label.get(self.corpus.rows[index][LABEL], -1) for index in chosen])[share]
-            inputs[LABEL] = found.clamp(min=0), found >= 0
-        return Batch([str(self.corpus.ids[i]) for i in chosen], inputs, self._same(chosen, picked))
+            if name in inputs:
+                places = self._draw(name, number, chosen, texts.numbers)
+                own = [texts.numbers[index][place:][:1] for index, place in zip(chosen, places, strict=True)]
+                made[name] = self._padded([texts.encoded[one[0]] if one else () for one in own], share)
+        if self.label is not None and (self.answers is None or "question" in inputs):
+            labels = [self.corpus.rows[index].get(LABEL) for index in chosen]
+            if self.answers is not None:
+                labels = ["".join(self.answers[index][place:][:1]) for index, place in zip(chosen, places, strict=True)]
+            found = torch.tensor([self.label.get(label, -1) for label in labels])[share]
+            made[LABEL] = found.clamp(min=0), found >= 0
+        return Batch([str(self.corpus.ids[i]) for i in chosen], made, self._same(chosen, picked))
+
+    def _random(self, name: str, number: int) -> np.random.Generator:
+        """What is drawn for an input of a batch: for all of it, however many ranks share it, and whatever else it
+        holds."""
+        return np.random.default_rng((self.seed, 1, number, INPUTS.index(name)))
+
+    def _draw(self, name: str, number: int, chosen: list[int], of: Mapping[int, Sequence[int]]) -> list[int]:
+        """For each row which of its texts is the input `name`."""
+        counts = [len(of[index]) for index in chosen]
+        if self.shuffle:
+            draws = self._random(name, number).random(len(chosen))
+            return [int(draw * count) for draw, count in zip(draws, counts, strict=True)]
+        return [index % max(count, 1) * (name == "question") for index, count in zip(chosen, counts, strict=True)]
 
     def _permutation(self, epoch: int) -> np.ndarray[Any, Any]:
         if not self.shuffle:
             return np.arange(len(self.indices))
         return np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.indices))
 
-    def _media(self, name: str, chosen: list[int]) -> tuple[Tensor, Tensor]:
-        arrays = [getattr(self.corpus, name)(index) for index in chosen]
+    def _media(self, name: str, number: int, chosen: list[int], share: slice) -> tuple[Tensor, Tensor]:
+        arrays = [getattr(self.corpus, name)(index) for index in chosen[share]]
         if name == "audio":
             return padded(arrays)
-        return torch.from_numpy(np.stack(arrays)), torch.ones(len(chosen), dtype=torch.bool)
+        values = torch.from_numpy(np.stack(arrays))
+        if self.shuffle:
+            shifts, mirrored = variations(self.augment, self._random(name, number), len(chosen))
+            values = augmented(values, shifts[share], mirrored[share])
+        return values, torch.ones(len(values), dtype=torch.bool)
 
     def _padded(self, rows: list[tuple[int, ...]], share: slice) -> tuple[Tensor, Tensor]:
         ids, mask = self.tokens.pad(rows)
@@ -244,7 +273,7 @@ class Batches:
         keys = [self.corpus.rows[i].get("positives") or f"\0{self.corpus.ids[i]}" for i in chosen]
         _, codes = np.unique(np.array(keys), return_inverse=True)
         same = codes[:, None] == codes[None, :]
-        if self.texts is not None:
+        if picked and self.texts is not None:
             owned = [set(self.texts.numbers[index]) for index in chosen]
             same |= np.array([[number in texts for texts in owned] for number in picked])
         return torch.from_numpy(same)

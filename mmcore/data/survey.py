@@ -15,6 +15,8 @@ TASK_COLUMNS: dict[str, tuple[str, ...]] = {
     "retrieval": ("image", "captions"),
     "captioning": ("image", "captions"),
     "summarisation": ("video", "summary"),
+    "questions": ("image", "qa"),
+    "sentiment": ("image", "transcript", "labels"),
 }
 EXAMPLES_PER_SPLIT = 4
 REFUSED_SHOWN = 12

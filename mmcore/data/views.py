@@ -45,11 +45,12 @@ class View:
 
 
 def questions(corpus: Rows) -> View:
-    """One row per question, with its `question` and the first of its answers as `label`; `answers` are all."""
+    """One row per question that has an answer: it is alone under `qa`, its text is the `question`, the first of its
+    `answers` the `label`."""
     return View(
         corpus,
         [
-            (place, f"#{number}", {"question": pair["question"], LABEL: pair["answers"][0], "answers": pair["answers"]})
+            (place, f"#{number}", {"qa": [pair], **pair, LABEL: pair["answers"][0]})
             for place, row in enumerate(corpus.rows)
             for number, pair in enumerate(row["qa"])
             if pair["answers"]
@@ -66,6 +67,3 @@ def classes(view: Rows, most: int | None = None) -> list[str]:
     """The labels of a view, the commonest first (at most so many)."""
     found, counts = np.unique([row[LABEL] for row in view.rows if row[LABEL]], return_counts=True)
     return [str(found[place]) for place in np.lexsort((found, -counts))][:most]
-
-
-VIEWS = {"questions": questions}

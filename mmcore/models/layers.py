@@ -16,6 +16,14 @@ from torch import Tensor, nn
 PRODUCTS_FROM, PRODUCTS_TO = 32, 577
 
 
+class Stacked(nn.Linear):
+    """`count` linear layers of the same inputs, one above the other, in one product."""
+
+    def __init__(self, inputs: int, outputs: int, count: int) -> None:
+        super().__init__(inputs, count * outputs)
+        self.count = count
+
+
 class SelfAttention(nn.Module):
     """Multi-head attention of tokens to each other, with queries, keys and values from one product."""
 
@@ -24,7 +32,7 @@ class SelfAttention(nn.Module):
         if width % heads:
             raise ValueError(f"model.width {width} must be a multiple of model.heads {heads}")
         self.heads, self.dropout = heads, dropout
-        self.qkv = nn.Linear(width, 3 * width)
+        self.qkv = Stacked(width, width, 3)
         self.out = nn.Linear(width, width)
 
     def forward(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None, *, causal: bool = False) -> Tensor:
@@ -42,7 +50,7 @@ class CrossAttention(nn.Module):
         super().__init__()
         self.heads, self.dropout = heads, dropout
         self.query = nn.Linear(width, width)
-        self.key_value = nn.Linear(width, 2 * width)
+        self.key_value = Stacked(width, width, 2)
         self.out = nn.Linear(width, width)
 
     def remember(self, memory_BSD: Tensor) -> tuple[Tensor, Tensor]:

@@ -7,7 +7,7 @@ how many samples (`batch_size`, null for that of the training). `heads` are the 
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any, ClassVar
+from typing import Any
 
 from mmcore.data.batches import Rows
 from mmcore.registry import Table
@@ -24,13 +24,10 @@ class Base:
     every: int
     batch_size: int | None
 
-    # By which of the views of `data/views.py` it sees the corpus, null for the samples as they are.
-    view: ClassVar[str | None] = None
-
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
         """The heads that the model needs for it, by name."""
         return {}
 
     def labels(self, heads: Mapping[str, Component]) -> Mapping[str, int] | None:
-        """Where its view has labels: the number of each, as the model's `heads` number them."""
+        """Where it asks questions: the number of each answer, as the model's `heads` number them."""
         return None

@@ -1,9 +1,9 @@
 """A weighted sum of objectives as one thing to train.
 
-Objectives that need the same rows at the same steps share their batch, and the model encodes each of its inputs once
-for all of them.
+Objectives that need the same rows share their batches, and the model encodes each of the inputs once for all of them.
 """
 
+import math
 from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
@@ -12,8 +12,7 @@ from typing import Any
 import torch
 from torch import Tensor
 
-from mmcore.data.batches import LABEL, Batch, Batches, Rows, columns_of
-from mmcore.data.views import VIEWS
+from mmcore.data.batches import Batch, Batches, Rows, columns_of
 from mmcore.models.multimodal import Input, MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
@@ -47,37 +46,57 @@ class Remembering:
 
 @dataclass(frozen=True)
 class Stream:
-    """Objectives that share their batches: those of the same rows, steps and batch size."""
+    """Objectives that share their batches, the one that runs most often first."""
 
     objectives: Sequence[Any]
-    inputs: tuple[str, ...]
 
     @property
     def every(self) -> int:
         return int(self.objectives[0].every)
 
-    def takes(self, objective: Any) -> bool:
-        """Whether the batches hold what `objective` needs, when it needs it."""
-        first = self.objectives[0]
-        # Only objectives that number the labels alike could share them; there are none.
-        return (
-            LABEL not in self.inputs
-            and set(objective.inputs) <= set(self.inputs)
-            and all(getattr(objective, name) == getattr(first, name) for name in ("every", "batch_size", "view"))
-        )
+    @property
+    def inputs(self) -> list[str]:
+        return list(dict.fromkeys(name for objective in self.objectives for name in objective.inputs))
 
-    def rows(self, corpus: Rows) -> Rows:
-        view = self.objectives[0].view
-        return VIEWS[view](corpus) if view else corpus
+    def rows(self, corpus: Rows) -> list[int]:
+        return corpus.with_(*columns_of(self.inputs))
+
+    def takes(self, objective: Any, corpus: Rows) -> bool:
+        """Whether the batches are as good for `objective` as its own would be: all of the same rows, or, at the same
+        steps, with all that it looks at."""
+        inputs = set(self.inputs)
+        if objective.batch_size != self.objectives[0].batch_size or {"question"} & inputs & set(objective.inputs):
+            return False  # a batch has one question for each row, and its answers are numbered by one head
+        if set(objective.inputs) <= inputs and objective.every == self.every:
+            return True
+        joined = Stream([*self.objectives, objective]).rows(corpus)
+        return objective.every % self.every == 0 and joined == self.rows(corpus) == Stream([objective]).rows(corpus)
+
+    def at(self, number: int) -> "Stream":
+        """Those of the objectives that run at this step."""
+        return Stream([objective for objective in self.objectives if number % objective.every == 0])
+
+    def turns(self) -> list[tuple["Stream", float]]:
+        """What runs together, and at which share of all steps."""
+        steps = range(0, math.lcm(*(objective.every for objective in self.objectives)), self.every)
+        found = Counter(
+            tuple(place for place, objective in enumerate(self.objectives) if step % objective.every == 0)
+            for step in steps
+        )
+        return [
+            (Stream([self.objectives[place] for place in due]), count / (len(steps) * self.every))
+            for due, count in found.items()
+        ]
 
     def batches(
         self, corpus: Rows, tokens: Processor, heads: Mapping[str, Component], *, batch_size: int, **options: Any
     ) -> Batches:
         """Batches of what the objectives need; `heads` are those that the model has."""
-        columns = columns_of(self.inputs)
-        first = self.objectives[0]
-        size = first.batch_size or batch_size
-        return Batches(self.rows(corpus), tokens, columns, label=first.labels(heads), batch_size=size, **options)
+        labels = [numbers for one in self.objectives if (numbers := one.labels(heads)) is not None]
+        size = self.objectives[0].batch_size or batch_size
+        return Batches(
+            corpus, tokens, columns_of(self.inputs), label=labels[0] if labels else None, batch_size=size, **options
+        )
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
         once = Remembering(model)
@@ -115,8 +134,8 @@ class MixedBatches:
     streams: Sequence[tuple[Stream, Batches]]
 
     def at(self, number: int) -> MixedBatch:
-        due = [(stream, batches) for stream, batches in self.streams if number % stream.every == 0]
-        return MixedBatch([(stream, batches.at(number // stream.every)) for stream, batches in due])
+        due = [(stream.at(number), batches) for stream, batches in self.streams if number % stream.every == 0]
+        return MixedBatch([(stream, batches.at(number // stream.every, stream.inputs)) for stream, batches in due])
 
 
 class Mixture:
@@ -130,16 +149,15 @@ class Mixture:
     def __init__(self, specs: Sequence[Component], corpus: Rows) -> None:
         self.notes: list[str] = []
         self.streams: list[Stream] = []
-        for objective in sorted((OBJECTIVES.build(spec) for spec in specs), key=lambda one: -len(one.inputs)):
+        built = [OBJECTIVES.build(spec) for spec in specs]
+        for objective in sorted(built, key=lambda one: (one.every, -len(one.inputs))):
             name = " and ".join(objective.terms)
-            stream = Stream([objective], tuple(objective.inputs))
-            columns = columns_of(objective.inputs)
             if not objective.weight:
                 self.notes.append(f"{name}: left out, its weight is 0")
-            elif not stream.rows(corpus).with_(*columns):
-                self.notes.append(f"{name}: skipped, no row has {' and '.join(columns)}")
+            elif not Stream([objective]).rows(corpus):
+                self.notes.append(f"{name}: skipped, no row has {' and '.join(columns_of(objective.inputs))}")
             else:
-                self._add(stream)
+                self._add(objective, corpus)
         if twice := [term for term, count in Counter(self.terms).items() if count > 1]:
             raise ValueError(f"there are two objectives for {twice[0]}; remove one of them")
         if not self.streams:
@@ -147,13 +165,13 @@ class Mixture:
         if not any(stream.every == 1 for stream in self.streams):
             raise ValueError("at least one of the objectives must run on every step (every: 1)")
 
-    def _add(self, new: Stream) -> None:
-        """Let the objective join the batches of others where it can; those with the most inputs have come first."""
+    def _add(self, objective: Any, corpus: Rows) -> None:
+        """Let the objective join the batches of others where it can; those that run most often have come first."""
         for number, stream in enumerate(self.streams):
-            if stream.takes(new.objectives[0]):
-                self.streams[number] = Stream([*stream.objectives, *new.objectives], stream.inputs)
+            if stream.takes(objective, corpus):
+                self.streams[number] = Stream([*stream.objectives, objective])
                 return
-        self.streams.append(new)
+        self.streams.append(Stream([objective]))
 
     @property
     def objectives(self) -> list[Any]:
@@ -190,7 +208,7 @@ class Mixture:
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for stream in self.streams:
-                if not stream.rows(corpus).with_(*columns_of(stream.inputs)):
+                if not stream.rows(corpus):
                     continue
                 batches = stream.batches(
                     corpus, model.processor, model.head_specs, batch_size=batch_size, shuffle=False

@@ -5,7 +5,7 @@ from dataclasses import dataclass
 
 from torch import Tensor
 
-from mmcore.data.batches import LABEL, Batch, Rows
+from mmcore.data.batches import Batch, Rows
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.objectives import Base
 from mmcore.objectives._choosing import answers_head, choosing_loss, numbers
@@ -14,18 +14,17 @@ from mmcore.settings import Component
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Base):
-    """The first answer to a question about an `image`, `video` or `audio`, as one of the `most` commonest ones of the
-    training rows (others are not trained on), by a `head` that is made as for the task `questions`."""
+    """The first answer to one of a sample's questions about an `image`, `video` or `audio`, as one of the `most`
+    commonest ones of the training rows (others are not trained on), by a `head` that is made as for the task
+    `questions`."""
 
     of: str
     most: int
     head: Component
 
-    view = "questions"
-
     @property
     def inputs(self) -> tuple[str, ...]:
-        return (self.of, "question", LABEL)
+        return (self.of, "question")
 
     @property
     def terms(self) -> list[str]:

@@ -21,14 +21,14 @@ from mmcore.models.processor import Processor
 from mmcore.objectives._mixture import Mixture, Stream
 from mmcore.settings import PrepareSettings, Settings
 from mmcore.training.device import Device, choose
-from mmcore.training.optim import Weights
+from mmcore.training.optim import Optimiser, Weights
 
 # Samples of a trial; the larger one only where the smaller one took no more than so many seconds.
 FEW, MANY, BRIEF = 2, 16, 1.0
-# Bytes for each weight that learns: exact, its gradient, two averages of AdamW and the best so far; in bf16 also the
-# rounded one and its gradient.
+# Bytes for each weight that learns: exact, its gradient, two averages of AdamW (Muon has one) and the best so far; in
+# bf16 also the rounded one and its gradient.
 LEARNING = {"fp32": 20, "bf16": 24}
-AVERAGE = 4  # with optim.ema
+AVERAGE = 4  # of an average of its own
 FROZEN = 8  # of a weight that does not learn: itself and among the best so far
 
 
@@ -65,9 +65,13 @@ def costs(settings: Settings) -> Costs:
     parameters: Counter[str] = Counter()
     for name, one in model.named_parameters():
         parameters[".".join(name.split(".")[: 2 if name.startswith("encoders.") else 1])] += one.numel()
-    each = LEARNING[device.precision] + (0 if settings.pretrain.optim.ema is None else AVERAGE)
-    learning = sum(one.numel() * (each if one.requires_grad else FROZEN) for one in model.parameters())
-    Weights(model, device.precision)
+    optim, weights = settings.pretrain.optim, Weights(model, device.precision)
+    turning = Optimiser(weights, optim, model.rates).turning
+    each = LEARNING[device.precision] + (0 if optim.ema is None else AVERAGE)
+    learning = sum(
+        one.numel() * (each - AVERAGE * (name in turning) if one.requires_grad else FROZEN)
+        for name, one in weights.own.items()
+    )
     trial, tried = _trial(settings, model, few, device), FEW
     if trial.took < BRIEF:
         trial, tried = _trial(settings, model, Imagined(settings.prepare, MANY), device), MANY
@@ -92,29 +96,32 @@ def _trial(settings: Settings, model: MultimodalModel, rows: "Imagined", device:
     found, optim = _Trial(), settings.pretrain.optim
     ranks = settings.train.devices * settings.train.nodes
     for stream in Mixture(settings.pretrain.objectives, rows).streams:
-        whole = (stream.objectives[0].batch_size or optim.batch_size) / ranks
-        batches = stream.batches(rows, model.processor, model.head_specs, batch_size=len(rows), seed=0)
-        batch = batches.at(0).to(device.torch)
-        # What is kept for all samples lies outside of the encoders; what is inside, for a chunk.
-        kept = _step(model, stream, batch)
-        model.chunk = None if optim.chunk is None else max(1, len(batch) // 2)
-        outside = kept if model.chunk is None else _step(model, stream, batch)
-        # Counted where every product can be seen: torch's own kernels of attention hide theirs.
-        with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
-            _step(model, stream, batch)
-        _wait(device)
-        start = time.perf_counter()
-        _step(model, stream, batch)
-        _wait(device)
-        took = time.perf_counter() - start
-        model.chunk = None
-        scale = whole / len(batch)
-        found.samples += whole * ranks / stream.every
-        found.operations += counter.get_total_flops() * scale * ranks / stream.every
-        found.seconds += took * scale / stream.every
-        at_once = scale if optim.chunk is None else min(scale, optim.chunk / len(batch))
-        found.activations += outside * scale + max(kept - outside, 0) * at_once
-        found.took += took
+        most = 0.0
+        for part, often in stream.turns():
+            whole = (part.objectives[0].batch_size or optim.batch_size) / ranks
+            batches = part.batches(rows, model.processor, model.head_specs, batch_size=len(rows), seed=0)
+            batch = batches.at(0, part.inputs).to(device.torch)
+            # What is kept for all samples lies outside of the encoders; what is inside, for a chunk.
+            kept = _step(model, part, batch)
+            model.chunk = None if optim.chunk is None else max(1, len(batch) // 2)
+            outside = kept if model.chunk is None else _step(model, part, batch)
+            # Counted where every product can be seen: torch's own kernels of attention hide theirs.
+            with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+                _step(model, part, batch)
+            _wait(device)
+            start = time.perf_counter()
+            _step(model, part, batch)
+            _wait(device)
+            took = time.perf_counter() - start
+            model.chunk = None
+            scale = whole / len(batch)
+            found.samples += whole * ranks * often
+            found.operations += counter.get_total_flops() * scale * ranks * often
+            found.seconds += took * scale * often
+            at_once = scale if optim.chunk is None else min(scale, optim.chunk / len(batch))
+            most = max(most, outside * scale + max(kept - outside, 0) * at_once)
+            found.took += took
+        found.activations += most
     return found
 
 

@@ -28,7 +28,7 @@ from mmcore.settings import AugmentSettings, Component, OptimSettings
 from mmcore.training import checkpoint as checkpoints_of
 from mmcore.training.checkpoint import Checkpoint
 from mmcore.training.device import Device, most_memory
-from mmcore.training.optim import AdamW, Average, Weights, clip, learning_rate
+from mmcore.training.optim import Average, Optimiser, Weights, clip, learning_rate
 from mmcore.workspace import MEASURED, Progress
 
 LOG_EVERY = 10
@@ -136,8 +136,8 @@ class _State:
         self, model: MultimodalModel, learner: Learner, optim: OptimSettings, device: Device, seed: int
     ) -> None:
         self.model, self.learner, self.optim, self.device, self.seed = model, learner, optim, device, seed
-        self.weights = Weights(model, device.precision)
-        self.optimiser = AdamW(self.weights, optim, model.rates)
+        self.weights = Weights(model.train(), device.precision)
+        self.optimiser = Optimiser(self.weights, optim, model.rates)
         self.average = Average(self.weights.state(), optim.ema) if optim.ema is not None else None
         self.step = self.skipped = self.samples = 0
         self.seconds = self._logged_seconds = 0.0
@@ -155,8 +155,7 @@ class _State:
     def take(self, batch: Any, stop: threading.Event, *, waited: float) -> dict[str, float]:
         """One step of the optimiser on a batch that was `waited` for so many seconds; returns the loss to show."""
         began = time.perf_counter()
-        self.model.train()
-        self.model.zero_grad(set_to_none=True)
+        self.weights.clear()
         # What a step draws depends on its number alone: a resumed training draws the same, with nothing saved.
         torch.manual_seed(self.seed * 1_000_003 + self.step)
         losses = self.learner.loss(self.model, batch.to(self.device.torch))
@@ -236,6 +235,7 @@ class _State:
             self.model.load_state_dict(self.average.weights)
         self.model.eval()
         yield
+        self.model.train()
         if own is not None:
             self.model.load_state_dict(own)
 

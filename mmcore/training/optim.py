@@ -1,26 +1,27 @@
 """The weights that are trained, the optimiser, its schedule, and an average of the weights."""
 
 import math
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 import torch
 from torch import Tensor, nn
 from torch.optim.adamw import adamw
 
 from mmcore.data import ranks
-from mmcore.models.layers import widened
+from mmcore.models.layers import Stacked, widened
 from mmcore.settings import OptimSettings
 
 BETAS = (0.9, 0.98)
 EPSILON = 1e-6
+MOMENTUM = 0.95
 
 
 class Weights:
     """A model's weights as they are trained: in float32, whatever the model computes in.
 
     In bf16 the model holds a rounded copy, in which small updates would be lost; single numbers stay in float32 there,
-    too. `exact`: the tensors by name. `gradients`: theirs after `collect`, without those that had none; frozen weights
-    never have one.
+    too. `exact`: the tensors by name; `rounded`: whether the model has copies. `gradients`: theirs after `collect`,
+    without those that had none; frozen weights never have one.
     """
 
     def __init__(self, model: nn.Module, precision: str) -> None:
@@ -28,12 +29,17 @@ class Weights:
         self.own = dict(model.named_parameters())
         self.exact: dict[str, Tensor] = {name: parameter.data for name, parameter in self.own.items()}
         self.gradients: dict[str, Tensor] = {}
-        self._rounded = precision == "bf16"
-        if self._rounded:
+        self.rounded = precision == "bf16"
+        if self.rounded:
             self.exact = {name: widened(tensor).clone() for name, tensor in self.exact.items()}
             for parameter in self.own.values():
                 if parameter.ndim:
                     parameter.data = parameter.data.bfloat16()
+
+    def clear(self) -> None:
+        """Forget the gradients. Not by the model's own `zero_grad`, which looks for its weights every time anew."""
+        for parameter in self.own.values():
+            parameter.grad = None
 
     def collect(self) -> Tensor:
         """Take the gradients over from the model, averaged over the ranks; returns their norm."""
@@ -56,7 +62,7 @@ class Weights:
 
     def publish(self) -> None:
         """Let the model compute with the weights as they are now."""
-        if self._rounded:
+        if self.rounded:
             torch._foreach_copy_([p.data for p in self.own.values()], [self.exact[name] for name in self.own])
 
     def state(self) -> dict[str, Tensor]:
@@ -75,12 +81,18 @@ class Weights:
             parameter.data = self.exact[name]
 
 
-class AdamW:
-    """Adam with decoupled weight decay (Loshchilov and Hutter 2019), betas 0.9 and 0.98, by torch's fused kernel.
+class Optimiser:
+    """What moves the weights, `settings.algorithm`:
+
+    - `adamw`: Adam with decoupled weight decay (Loshchilov and Hutter 2019), betas 0.9 and 0.98, by torch's fused
+      kernel. torch's function, not its class: the class imports the compiler, a second or more in every process.
+    - `muon`: layers' matrices by Muon (Jordan et al. 2024), all else by AdamW. The step of a matrix is what is nearest
+      to its gradients' momentum among the matrices that turn and do not stretch, times 0.2 sqrt(longer side): about as
+      long as one of AdamW (Liu et al. 2025), so both take the same rate and decay. Layers that are `Stacked` are
+      several matrices.
 
     Only matrices decay, not biases, norms, word vectors or positions. `rates`: factors on the learning rate by name,
-    1 where there is none. torch's function, not its class: the class imports the compiler, a second or more in every
-    process.
+    1 where there is none.
     """
 
     def __init__(self, weights: Weights, settings: OptimSettings, rates: Mapping[str, float]) -> None:
@@ -91,30 +103,82 @@ class AdamW:
             for name, parameter in weights.own.items()
             if parameter.ndim >= 2 and id(parameter) not in words and not name.endswith(".place")
         }
+        self.turning = self.decaying if settings.algorithm == "muon" else set()
+        self._stacked = {
+            f"{name}.weight": part.count for name, part in weights.model.named_modules() if isinstance(part, Stacked)
+        }
         self.slots: dict[str, dict[str, Tensor]] = {}
+        if settings.algorithm not in ("adamw", "muon"):
+            raise ValueError(f"optim.algorithm is '{settings.algorithm}'; choose adamw or muon")
 
     @torch.no_grad()
     def step(self, rate: float) -> None:
         """Move every weight that has a gradient."""
-        groups: dict[tuple[float, float], list[str]] = {}
+        groups: dict[tuple[bool, float, float], list[str]] = {}
         for name in self._weights.gradients:
             decay = self._decay if name in self.decaying else 0.0
-            groups.setdefault((self._rates.get(name, 1.0), decay), []).append(name)
-        for (factor, decay), names in groups.items():
-            slots = [self.slots.get(name) or self._fresh(name) for name in names]
-            adamw(
-                [self._weights.exact[name] for name in names], [self._weights.gradients[name] for name in names],
-                [slot["mean"] for slot in slots], [slot["square"] for slot in slots], [],
-                [slot["steps"] for slot in slots], fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1],
-                lr=rate * factor, weight_decay=decay, eps=EPSILON, maximize=False,
-            )  # fmt: skip
+            groups.setdefault((name in self.turning, self._rates.get(name, 1.0), decay), []).append(name)
+        for (turning, factor, decay), names in groups.items():
+            (self._turn if turning else self._adapt)(names, rate * factor, decay)
         self._weights.publish()
 
-    def _fresh(self, name: str) -> dict[str, Tensor]:
-        weight = self._weights.exact[name]
-        steps = torch.zeros((), dtype=torch.float32, device=weight.device)
-        self.slots[name] = {"mean": torch.zeros_like(weight), "square": torch.zeros_like(weight), "steps": steps}
+    def _adapt(self, names: Sequence[str], rate: float, decay: float) -> None:
+        slots = [self._slots(name, "mean", "square", "steps") for name in names]
+        adamw(
+            [self._weights.exact[name] for name in names], [self._weights.gradients[name] for name in names],
+            [slot["mean"] for slot in slots], [slot["square"] for slot in slots], [],
+            [slot["steps"] for slot in slots], fused=True, amsgrad=False, beta1=BETAS[0], beta2=BETAS[1],
+            lr=rate, weight_decay=decay, eps=EPSILON, maximize=False,
+        )  # fmt: skip
+
+    def _turn(self, names: Sequence[str], rate: float, decay: float) -> None:
+        gradients = [self._weights.gradients[name] for name in names]
+        momenta = [self._slots(name, "momentum")["momentum"] for name in names]
+        torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
+        ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
+        for name, update in zip(names, ahead, strict=True):
+            count, weight = self._stacked.get(name, 1), self._weights.exact[name]
+            # Lying, so that matrices of either direction are one product.
+            for own_RC, update_RC in zip(_matrices(weight, count), _matrices(update, count), strict=True):
+                if len(own_RC) > own_RC.shape[1]:
+                    own_RC, update_RC = own_RC.T, update_RC.T
+                alike.setdefault(tuple(own_RC.shape), []).append((own_RC, update_RC))
+        for (_, longer), pairs in alike.items():
+            weights, updates = zip(*pairs, strict=True)
+            stacked_NRC = torch.stack(updates)
+            directions = turning(stacked_NRC.bfloat16() if self._weights.rounded else stacked_NRC).to(stacked_NRC.dtype)
+            torch._foreach_mul_(weights, 1 - rate * decay)
+            torch._foreach_add_(weights, directions.unbind(), alpha=-rate * 0.2 * math.sqrt(longer))
+
+    def _slots(self, name: str, *kinds: str) -> dict[str, Tensor]:
+        if name not in self.slots:
+            weight = self._weights.exact[name]
+            self.slots[name] = {
+                kind: torch.zeros((), dtype=torch.float32, device=weight.device)
+                if kind == "steps"
+                else torch.zeros_like(weight)
+                for kind in kinds
+            }
         return self.slots[name]
+
+
+def turning(matrices_NRC: Tensor) -> Tensor:
+    """Of each matrix with no more rows than columns what is left of it with singular values near 1 (0.7 to 1.2): five
+    steps of a quintic Newton-Schulz iteration with the coefficients of Jordan et al. 2024."""
+    lengths_N11 = widened(matrices_NRC).flatten(1).norm(dim=1)[:, None, None]
+    state_NRC: Tensor = matrices_NRC / lengths_N11.clamp(min=1e-7).to(matrices_NRC.dtype)
+    for _ in range(5):
+        squared_NRR = state_NRC @ state_NRC.mT
+        factor_NRR = torch.baddbmm(squared_NRR, squared_NRR, squared_NRR, beta=-4.7750, alpha=2.0315)
+        state_NRC = torch.baddbmm(state_NRC, factor_NRR, state_NRC, beta=3.4445)
+    return state_NRC
+
+
+def _matrices(weight: Tensor, count: int) -> Sequence[Tensor]:
+    """A layer's weight [O, ...] as `count` matrices [O / count, I]."""
+    parts: Sequence[Tensor] = weight.reshape(len(weight), -1).chunk(count)
+    return parts
 
 
 def clip(gradients: Mapping[str, Tensor], norm: Tensor, limit: float) -> None:

@@ -22,6 +22,8 @@ def test_a_source_is_described_before_anything_is_written(tmp_path: Path) -> Non
     assert summary.tasks == {
         "retrieval": "", "captioning": "",
         "summarisation": "no row of train, validation, test has video and summary",
+        "questions": "no row of train, validation, test has image and qa",
+        "sentiment": "no row of train, validation, test has image and transcript and labels",
     }  # fmt: skip
     assert [one.split for one in summary.examples] == ["train"] * 4 + ["validation"] * 4 + ["test"] * 4
     assert summary.examples[0].texts == ["a dog"]

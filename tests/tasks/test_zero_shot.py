@@ -11,7 +11,7 @@ TASK = Task(of="image", label="place", classes=PLACES, prompts=["a red square on
 
 def test_pictures_find_the_class_that_their_captions_speak_of(tmp_path):
     made, rows = model(), corpus(scenes=48, clips=0)
-    result = fitted(TASK, made, rows, tmp_path, steps=120, validate_every=20)
+    result = fitted(TASK, made, rows, tmp_path, steps=160, validate_every=20)
     assert result.validation["accuracy"] > 80
     found = TASK.predict(made, rows, batch_size=7, device=torch.device("cpu"))
     score = TASK.score(found, rows, settings=EVALUATE, seed=1)["accuracy"]

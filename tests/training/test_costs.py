@@ -10,6 +10,7 @@ from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.settings import Settings
 from mmcore.training.costs import costs
+from mmcore.training.optim import Optimiser, Weights
 from tests.conftest import ROOT
 from tests.tiny import MODEL, PREPARE, alone
 
@@ -26,12 +27,15 @@ def settings(**optim: Any) -> Settings:
 
 
 def test_parameters_are_those_of_the_model_and_learning_takes_so_many_bytes_each() -> None:
-    own = settings()
+    own = settings(algorithm="adamw")
     model = MultimodalModel(own.model, Processor.made_up(PREPARE))
     found = costs(own)
     assert sum(found.parameters.values()) == sum(one.numel() for one in model.parameters())
     assert found.parameters["encoders.text"] == sum(one.numel() for one in model.encoders["text"].parameters())
     assert found.learning == 20 * sum(found.parameters.values())
+    turning = Optimiser(Weights(model, "fp32"), replace(own.pretrain.optim, algorithm="muon"), {}).turning
+    matrices = sum(dict(model.named_parameters())[name].numel() for name in turning)
+    assert costs(settings(algorithm="muon")).learning == found.learning - 4 * matrices
     assert found.seconds > 0
 
 

@@ -73,12 +73,12 @@ def test_the_same_seed_gives_the_same_weights_bit_for_bit(tmp_path):
 
 
 @pytest.mark.parametrize("stop", [1, 2, 3, 4, 6])
-@pytest.mark.parametrize("ema", [None, 0.9])
-def test_going_on_after_a_stop_equals_never_having_stopped(tmp_path, stop, ema):
-    whole, expected = train(tmp_path / "whole", steps=7, ema=ema)
+@pytest.mark.parametrize("changes", [{"ema": None}, {"ema": 0.9}, {"algorithm": "muon"}], ids=str)
+def test_going_on_after_a_stop_equals_never_having_stopped(tmp_path, stop, changes):
+    whole, expected = train(tmp_path / "whole", steps=7, **changes)
     with pytest.raises(Interrupted, match=f"after step {stop} of 7"):
-        train(tmp_path / "parts", learning=Watched(learner(), lambda n: n == stop, terminate), steps=7, ema=ema)
-    resumed, result = train(tmp_path / "parts", steps=7, ema=ema)
+        train(tmp_path / "parts", learning=Watched(learner(), lambda n: n == stop, terminate), steps=7, **changes)
+    resumed, result = train(tmp_path / "parts", steps=7, **changes)
     assert equal(whole, resumed)
     assert result == expected
 

@@ -1,7 +1,8 @@
 import pytest
 import torch
 
-from mmcore.training.optim import AdamW, Average, Weights, clip, learning_rate
+from mmcore.models.layers import Stacked
+from mmcore.training.optim import Average, Optimiser, Weights, clip, learning_rate, turning
 from tests.tiny import model, optim
 
 
@@ -21,7 +22,7 @@ def test_a_time_budget_brings_the_end_forward():
 
 def test_only_matrices_decay():
     made = model()
-    decaying = AdamW(Weights(made, "fp32"), optim(weight_decay=0.1), {}).decaying
+    decaying = Optimiser(Weights(made, "fp32"), optim(weight_decay=0.1), {}).decaying
     free = {name for name, _ in made.named_parameters()} - decaying
     assert {"encoders.text.blocks.0.attention.qkv.weight", "encoders.image.stem.0.weight"} <= decaying
     assert {
@@ -36,7 +37,7 @@ def test_a_step_is_that_of_torch_adamw():
     groups = [{"params": [theirs.weight], "weight_decay": 0.1}, {"params": [theirs.bias], "weight_decay": 0.0}]
     reference = torch.optim.AdamW(groups, lr=0.01, betas=(0.9, 0.98), eps=1e-6)
     weights = Weights(ours, "fp32")
-    optimiser = AdamW(weights, optim(weight_decay=0.1), {})
+    optimiser = Optimiser(weights, optim(weight_decay=0.1), {})
     for number in range(3):
         for layer in (ours, theirs):
             layer.zero_grad()
@@ -83,7 +84,7 @@ def test_a_factor_on_the_rate_is_a_group_of_torch_adamw():
          {"params": [theirs.bias], "lr": 0.01, "weight_decay": 0.0}], betas=(0.9, 0.98), eps=1e-6,
     )  # fmt: skip
     weights = Weights(ours, "fp32")
-    optimiser = AdamW(weights, optim(weight_decay=0.1), {"weight": 0.5})
+    optimiser = Optimiser(weights, optim(weight_decay=0.1), {"weight": 0.5})
     for _ in range(3):
         for layer in (ours, theirs):
             layer.zero_grad()
@@ -93,3 +94,66 @@ def test_a_factor_on_the_rate_is_a_group_of_torch_adamw():
         reference.step()
     torch.testing.assert_close(ours.weight, theirs.weight)
     torch.testing.assert_close(ours.bias, theirs.bias)
+
+
+class Layers(torch.nn.Module):
+    """A wide and a narrow layer, a convolution, and three layers stacked in one product."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.wide, self.narrow, self.grid = torch.nn.Linear(8, 24), torch.nn.Linear(24, 8), torch.nn.Conv2d(2, 8, 2)
+        self.stacked = Stacked(8, 8, 3)
+
+    def forward(self, values_BI: torch.Tensor) -> torch.Tensor:
+        grid = self.grid(values_BI.view(-1, 2, 2, 2)).flatten(1)
+        return self.narrow(self.wide(grid).tanh()).square().sum() + self.stacked(values_BI).pow(3).sum()
+
+
+def test_a_step_of_muon_is_that_of_torch_for_each_matrix_and_of_adamw_for_the_rest():
+    torch.manual_seed(0)
+    ours, values = Layers(), torch.randn(6, 8)
+    theirs = {name: parameter.detach().clone() for name, parameter in ours.named_parameters()}
+    matrices = [name for name, parameter in theirs.items() if parameter.ndim > 1]
+    flat = {name: theirs[name].flatten(1).chunk(3 if name == "stacked.weight" else 1) for name in matrices}
+    parts = {name: [torch.nn.Parameter(part.clone()) for part in own] for name, own in flat.items()}
+    biases = {name: torch.nn.Parameter(value) for name, value in theirs.items() if name not in matrices}
+    turned = [part for own in parts.values() for part in own]
+    muon = torch.optim.Muon(turned, lr=0.01, weight_decay=0.1, momentum=0.95, adjust_lr_fn="match_rms_adamw")
+    adamw = torch.optim.AdamW(biases.values(), lr=0.01, weight_decay=0.0, betas=(0.9, 0.98), eps=1e-6)
+    weights = Weights(ours, "fp32")
+    weights.rounded = True  # torch turns in bf16
+    optimiser = Optimiser(weights, optim(algorithm="muon", weight_decay=0.1), {})
+    for _ in range(3):
+        weights.clear()
+        ours(values).backward()
+        weights.collect()
+        gradients = dict(weights.gradients)
+        for name, own in parts.items():
+            for part, gradient in zip(own, gradients[name].flatten(1).chunk(len(own)), strict=True):
+                part.grad = gradient.clone()
+        for name, bias in biases.items():
+            bias.grad = gradients[name].clone()
+        optimiser.step(0.01)
+        for one in (muon, adamw):
+            one.step()
+        learned = dict(ours.named_parameters())
+        for name, own in parts.items():
+            moved, there = (torch.cat(list(own)) - theirs[name].flatten(1)).detach(), learned[name].detach().flatten(1)
+            assert (theirs[name].flatten(1) + moved - there).norm() < 0.02 * moved.norm(), name
+        for name, bias in biases.items():
+            torch.testing.assert_close(bias, learned[name])
+
+
+@pytest.mark.parametrize("kind", [torch.float32, torch.bfloat16])
+def test_what_is_left_of_a_matrix_turns_and_hardly_stretches(kind):
+    torch.manual_seed(0)
+    stretched = torch.randn(3, 12, 40) * torch.logspace(0, -1, 12)[:, None]
+    lengths = torch.linalg.svdvals(turning(stretched.to(kind)).float())
+    assert lengths.min() > 0.6
+    assert lengths.max() < 1.25
+    assert torch.equal(turning(torch.zeros(1, 2, 3)), torch.zeros(1, 2, 3))
+
+
+def test_another_way_to_move_the_weights_is_named():
+    with pytest.raises(ValueError, match=r"optim\.algorithm is 'sgd'; choose adamw or muon"):
+        Optimiser(Weights(Layers(), "fp32"), optim(algorithm="sgd"), {})

@@ -11,7 +11,7 @@ from mmcore.data.batches import Batch
 from mmcore.models.encoders import ENCODERS
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.objectives import OBJECTIVES
-from mmcore.training.optim import AdamW, Weights
+from mmcore.training.optim import Optimiser, Weights
 from tests.tiny import COLOURS, MODEL, model, optim, processor
 
 PLUGIN = '''
@@ -87,7 +87,7 @@ def test_it_is_learned_by_the_objectives_that_there_are():
     made, part = model(settings=SETTINGS), batch()
     objectives = [OBJECTIVES.build(spec) for spec in OBJECTIVES_OF_IT]
     weights = Weights(made, "fp32")
-    optimiser, losses = AdamW(weights, optim(), made.rates), []
+    optimiser, losses = Optimiser(weights, optim(), made.rates), []
     for _ in range(60):
         made.zero_grad()
         total = sum(value for objective in objectives for value in objective.loss(made, part).values())
