@@ -59,15 +59,15 @@ class ValidateSettings:
 @dataclass(frozen=True)
 class PrepareSettings:
     """What decoding leaves: square images of `image_size` pixels, clips of `video_frames` frames of `video_size`
-    pixels, speech as `audio_mels` log-mel bands of at most `audio_seconds`; texts in at most `context` tokens
-    (captions, summaries, questions) or `transcript_context` tokens."""
+    pixels, speech as `audio_mels` log-mel bands (null: the samples themselves) of at most `audio_seconds`; texts in at
+    most `context` tokens (captions, summaries, questions) or `transcript_context` tokens."""
 
     __pydantic_config__ = STRICT
     image_size: int
     video_size: int
     video_frames: int
     audio_rate: int
-    audio_mels: int
+    audio_mels: int | None
     audio_seconds: float
     vocabulary: int
     lowercase: bool

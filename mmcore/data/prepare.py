@@ -15,7 +15,7 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmcore.data.engine import ShardWork, link_files, map_shards
-from mmcore.data.modalities.audio import HOP_SECONDS
+from mmcore.data.modalities.audio import HOP_SECONDS, frame_size
 from mmcore.data.modalities.text import train_tokenizer
 from mmcore.data.parts import part_options, prepare_part
 from mmcore.data.store import MEDIA, SPLITS, Shard, read_table, shards
@@ -82,7 +82,7 @@ def decoded_bytes(profile: pa.Table, settings: PrepareSettings) -> int:
     each = {
         "image": settings.image_size**2 * 3,
         "video": settings.video_frames * settings.video_size**2 * 3,
-        "audio": int(settings.audio_seconds / HOP_SECONDS) * settings.audio_mels * np.dtype(np.float16).itemsize,
+        "audio": int(settings.audio_seconds / HOP_SECONDS) * frame_size(settings) * np.dtype(np.float16).itemsize,
     }
     return sum(each[name] * (pc.sum(profile[f"has_{name}"]).as_py() or 0) for name in MEDIA)
 

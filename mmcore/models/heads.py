@@ -14,6 +14,7 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
+from mmcore.data.modalities.audio import frame_size
 from mmcore.models.fusion import FUSIONS, Exchange, Fused, Pooled
 from mmcore.models.layers import widened
 from mmcore.registry import Table
@@ -138,7 +139,7 @@ class Restore(nn.Module):
         super().__init__()
         if of not in ("image", "audio"):
             raise ValueError(f"the head 'restore' restores image or audio, not '{of}'")
-        size = 3 * span**2 if of == "image" else span * prepare.audio_mels
+        size = 3 * span**2 if of == "image" else span * frame_size(prepare)
         self.of = of
         self.mark = nn.Parameter(torch.zeros(size))
         self.out = nn.Linear(width, size)

@@ -13,7 +13,7 @@ from torch.nn.attention import SDPBackend, sdpa_kernel
 from torch.utils.flop_counter import FlopCounterMode
 
 from mmcore.data.batches import Batch
-from mmcore.data.modalities.audio import HOP_SECONDS
+from mmcore.data.modalities.audio import HOP_SECONDS, frame_size
 from mmcore.data.modalities.text import SPECIALS
 from mmcore.models.layers import widened
 from mmcore.models.multimodal import MultimodalModel
@@ -183,4 +183,4 @@ class Imagined:
         return np.full((frames, side, side, 3), index, np.uint8)
 
     def audio(self, index: int) -> Any:
-        return np.full((round(self.prepare.audio_seconds / HOP_SECONDS), self.prepare.audio_mels), index, np.float16)
+        return np.full((round(self.prepare.audio_seconds / HOP_SECONDS), frame_size(self.prepare)), index, np.float16)

@@ -1,10 +1,12 @@
 """Properties of every encoder in the folder: a new file is tested without a new line here, but for its input."""
 
+from dataclasses import replace
 from typing import Any
 
 import pytest
 import torch
 
+from mmcore.data.modalities.audio import frame_size
 from mmcore.models.encoders import ENCODERS
 from mmcore.models.encoders.conv_vit import Encoder as ConvVit
 from mmcore.training.optim import Weights
@@ -22,6 +24,28 @@ OPTIONS: dict[str, dict[str, Any]] = {
     "histogram": {"bins": 4},
     "auto_text": {"pretrained": None, "config": {"model_type": "bert", **SMALL}, **LEARNING},
     "clip_vision": {"pretrained": None, "config": {**SMALL, "patch_size": 4}, **COLOURS, **LEARNING},
+    "wav2vec2": {
+        "pretrained": None,
+        **LEARNING,
+        "config": {
+            **SMALL,
+            "conv_dim": [8, 8],
+            "conv_stride": [5, 4],
+            "conv_kernel": [10, 3],
+            "feat_extract_norm": "layer",
+            "num_conv_pos_embeddings": 4,
+            "num_conv_pos_embedding_groups": 2,
+            "do_stable_layer_norm": True,
+            "mask_time_prob": 0.0,
+            "num_feat_extract_layers": 2,
+            "hidden_dropout": 0.0,
+            "layerdrop": 0.0,
+            "attention_dropout": 0.0,
+            "feat_proj_dropout": 0.0,
+            "final_dropout": 0.0,
+            "activation_dropout": 0.0,
+        },
+    },
     "resnet": {
         "pretrained": None,
         "norm": "group",
@@ -34,6 +58,8 @@ OPTIONS: dict[str, dict[str, Any]] = {
 
 KEYS = ("qkv.bias", "key.bias", "k_proj.bias")  # a shift of all keys changes no attention
 TEXTS = ("text_transformer", "auto_text")
+SAMPLES = replace(PREPARE, audio_mels=None)
+SOUNDS = {"log_mel": frame_size(PREPARE), "wav2vec2": frame_size(SAMPLES)}
 TOKENIZER = processor().tokenizer
 GIVEN = {"width": 16, "heads": 2, "dropout": 0.0, "prepare": PREPARE, "vocabulary": 50, "tokenizer": TOKENIZER}
 
@@ -45,7 +71,8 @@ def image_encoder() -> ConvVit:
 def build(name: str, **options):
     torch.manual_seed(0)
     spec = {"name": name, **OPTIONS[name], **options}
-    return ENCODERS.build(spec, **GIVEN, image=image_encoder() if name == "frames" else None).eval()
+    given = {**GIVEN, "prepare": SAMPLES} if name == "wav2vec2" else GIVEN
+    return ENCODERS.build(spec, **given, image=image_encoder() if name == "frames" else None).eval()
 
 
 def inputs(name: str) -> tuple[torch.Tensor, torch.Tensor]:
@@ -53,9 +80,9 @@ def inputs(name: str) -> tuple[torch.Tensor, torch.Tensor]:
     if name in TEXTS:
         mask = torch.tensor([[True] * 5, [True] * 3 + [False] * 2, [True] * 4 + [False]])
         return torch.randint(5, 50, (3, 5), generator=random), mask
-    if name == "log_mel":
+    if name in SOUNDS:
         mask = torch.arange(13) < torch.tensor([13, 6, 9])[:, None]
-        return torch.randn(3, 13, PREPARE.audio_mels, generator=random).half() * mask[..., None], mask
+        return torch.randn(3, 13, SOUNDS[name], generator=random).half() * mask[..., None], mask
     shape = (3, 2, 16, 16, 3) if name == "frames" else (3, 16, 16, 3)
     return torch.randint(0, 255, shape, generator=random, dtype=torch.uint8), torch.ones(3, dtype=torch.bool)
 
@@ -126,6 +153,22 @@ def test_longer_padding_does_not_change_a_text(name):
     values, mask = (torch.cat([part[1:2], part.new_zeros(1, 6)], 1) for part in (values, mask))
     long, _ = encoder(values, mask)
     torch.testing.assert_close(short[0], long[0, :3], rtol=1e-5, atol=1e-5)
+
+
+def test_longer_silence_behind_it_does_not_change_a_recording():
+    encoder = build("wav2vec2")
+    values, mask = inputs("wav2vec2")
+    short, short_mask = encoder(values[1:2, :6], mask[1:2, :6])
+    long, long_mask = encoder(values[1:2], mask[1:2])
+    assert short_mask.sum() == long_mask.sum() > 5
+    torch.testing.assert_close(short[short_mask], long[long_mask], rtol=1e-4, atol=1e-4)
+
+
+def test_encoders_of_sound_say_what_they_need_it_as():
+    with pytest.raises(ValueError, match=r"wav2vec2 hears samples, not bands; set prepare\.audio_mels to null"):
+        ENCODERS.build({"name": "wav2vec2", **OPTIONS["wav2vec2"]}, **GIVEN)
+    with pytest.raises(ValueError, match=r"log_mel hears bands; set prepare\.audio_mels"):
+        ENCODERS.build({"name": "log_mel", **OPTIONS["log_mel"]}, **{**GIVEN, "prepare": SAMPLES})
 
 
 def test_frames_share_the_weights_of_the_image_encoder():

@@ -52,13 +52,16 @@ class Modality:
         return Header("WAV", len(body) // (bits // 8 * channels) / rate, float(rate), channels=channels)
 
     def transform(self, media: Media, prepare: PrepareSettings) -> NDArray[np.float16]:
-        """float16 [T, mels]: log-mel bands every 10 ms of at most `audio_seconds`, resampled to `audio_rate`.
+        """float16 [T, `frame_size`]: of every 10 ms of at most `audio_seconds`, resampled to `audio_rate`, the log-mel
+        bands, or, without `audio_mels`, the samples.
 
-        Scaled as Whisper does (Radford et al. 2022): log10, at most 8 below the loudest, plus 4, over 4.
+        Bands are scaled as Whisper does (Radford et al. 2022): log10, at most 8 below the loudest, plus 4, over 4.
         """
         samples = media.array[: int(np.ceil(prepare.audio_seconds * media.rate))]
         samples = resample(samples, int(media.rate), prepare.audio_rate)
         window, hop = int(WINDOW_SECONDS * prepare.audio_rate), int(HOP_SECONDS * prepare.audio_rate)
+        if prepare.audio_mels is None:
+            return np.pad(samples, (0, -len(samples) % hop)).reshape(-1, hop).astype(np.float16)
         samples = np.pad(samples, (0, max(0, window - len(samples))))
         frames = np.lib.stride_tricks.sliding_window_view(samples, window)[::hop]
         size = 1 << (window - 1).bit_length()
@@ -85,6 +88,11 @@ class Modality:
             "silence": float(np.mean(whole < 1e-4)),
             "crossings": float(crossings / max(media.seconds, 1e-9) / 1000),
         }
+
+
+def frame_size(prepare: PrepareSettings) -> int:
+    """How many numbers 10 ms of sound are."""
+    return int(HOP_SECONDS * prepare.audio_rate) if prepare.audio_mels is None else prepare.audio_mels
 
 
 def _read_wav(data: bytes, limits: Limits) -> tuple[int, int, int, int, bytes]:

@@ -33,6 +33,8 @@ class Encoder(nn.Module):
 
     def __init__(self, *, layers: int, width: int, heads: int, dropout: float, prepare: PrepareSettings) -> None:
         super().__init__()
+        if prepare.audio_mels is None:
+            raise ValueError("the encoder log_mel hears bands; set prepare.audio_mels to how many, 40 or 80")
         self.halvings = nn.ModuleList([Halving(prepare.audio_mels, width), Halving(width, width)])
         self.norms = nn.ModuleList([nn.LayerNorm(width), nn.LayerNorm(width)])
         longest = math.ceil(prepare.audio_seconds / HOP_SECONDS)

@@ -1,11 +1,12 @@
 import struct
+from dataclasses import replace
 from itertools import pairwise
 
 import numpy as np
 import pytest
 
 from mmcore.data.modalities import UNLIMITED, Limits, Media
-from mmcore.data.modalities.audio import Modality, mel_bands, resample
+from mmcore.data.modalities.audio import Modality, frame_size, mel_bands, resample
 from tests.data.conftest import SETTINGS
 
 AUDIO = Modality()
@@ -117,6 +118,14 @@ def test_only_the_first_seconds_count_and_a_click_is_long_enough() -> None:
 def test_resampling_keeps_a_tone_and_drops_what_does_not_fit() -> None:
     assert np.abs(resample(tone(440, 16000), 16000, 8000) - tone(440, 8000)).max() < 0.01
     assert np.abs(resample(tone(6000, 16000), 16000, 8000)).max() < 0.01
+
+
+def test_without_bands_the_samples_come_as_they_are_ten_milliseconds_at_a_time() -> None:
+    samples, raw = np.linspace(-1, 1, 205, dtype=np.float32), replace(SETTINGS, audio_mels=None)
+    made = AUDIO.transform(Media(samples, 205 / 8000, 8000.0), raw)
+    assert made.shape == (3, frame_size(raw)) == (3, 80)
+    np.testing.assert_array_equal(made.reshape(-1)[:205], samples.astype(np.float16))
+    assert not made.reshape(-1)[205:].any()
 
 
 def test_bands_overlap_by_half_and_none_is_empty() -> None:

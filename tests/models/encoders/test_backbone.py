@@ -21,6 +21,9 @@ from transformers import (
     CLIPVisionModel,
     ResNetConfig,
     ResNetModel,
+    Wav2Vec2Config,
+    Wav2Vec2FeatureExtractor,
+    Wav2Vec2Model,
 )
 
 from mmcore.models.encoders import ENCODERS
@@ -84,6 +87,19 @@ def test_a_class_token_and_patches_are_those_of_transformers(tmp_path):
     )  # fmt: skip
     states = reference.post_layernorm(expected.last_hidden_state)
     torch.testing.assert_close(encoder(values, mask)[0], encoder.tokens(states), rtol=1e-4, atol=1e-5)
+
+
+def test_recordings_are_heard_as_transformers_hears_them(tmp_path):
+    reference = saved_network(Wav2Vec2Model, Wav2Vec2Config(**OPTIONS["wav2vec2"]["config"]), tmp_path)
+    encoder = build("wav2vec2", pretrained=str(tmp_path), config=None)
+    values, mask = inputs("wav2vec2")
+    samples = [own[heard].flatten().float().numpy() for own, heard in zip(values, mask, strict=True)]
+    extractor = Wav2Vec2FeatureExtractor(do_normalize=True, return_attention_mask=True, sampling_rate=8000)
+    given = extractor(samples, sampling_rate=8000, padding=True, return_tensors="pt")
+    expected = reference(**given).last_hidden_state
+    tokens, heard = encoder(values, mask)
+    assert heard.sum(1).tolist() == reference._get_feat_extract_output_lengths(mask.sum(1) * values.shape[2]).tolist()
+    torch.testing.assert_close(tokens[heard], encoder.tokens(expected)[heard], rtol=1e-4, atol=1e-4)
 
 
 def test_the_image_half_of_a_whole_clip_can_be_taken(tmp_path):
