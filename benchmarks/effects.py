@@ -2,10 +2,9 @@
 
     python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3] [--only transfer|fusions]
 
-`--project` (default: here): where a run has left artifacts/prepared and artifacts/pretrained; with the preset
-`modalities`, it has the tasks `questions` and `sentiment`, too. Each task is trained from the pretrained model and from
-scratch for the steps that its settings say, nothing else changed; sentiment with each fusion, the decision of each
-modality by itself (`votes`), and with one modality alone.
+`--project` (default: here): where a run has left artifacts/prepared and artifacts/pretrained. Each task is trained from
+the pretrained model and from scratch for the steps that its settings say, nothing else changed; sentiment with each
+fusion, the decision of each modality by itself (`votes`), and with one modality alone.
 """
 
 import argparse

@@ -16,6 +16,7 @@ from typing import Any
 from mmcore.fingerprint import fingerprint
 from mmcore.serving import weights
 from mmcore.serving.identity import choosing, code_files, digest, versions
+from mmcore.serving.uploads import SENT_AS
 from mmcore.settings import ServeSettings
 from mmcore.workspace import hash_file, read_json, run_lock, sync_folder, write_json
 
@@ -116,7 +117,8 @@ def _assemble(
     weights_hash = weights.store(tasks_folder, tasks, release)
     write_json(release / "serve.json", dataclasses.asdict(serve))
     return {
-        "chooses": choosing(tasks_folder, tasks),
+        # What cannot be sent, a recording, cannot be asked about.
+        "chooses": {task: own for task, own in choosing(tasks_folder, tasks).items() if set(own) <= set(SENT_AS)},
         "weights_hash": weights_hash,
         "code_hash": digest(code_files(context / "mmcore")),
         "versions": versions(),

@@ -8,7 +8,7 @@ def test_a_preset_and_settings_are_tried_and_not_applied():
     told = plan_costs(Workspace(ROOT), "nano", ["pretrain.optim.batch_size=32", "train.device=cpu"])
     assert (ROOT / "params.yaml").read_bytes() == before
     model, step, memory, time = told.splitlines()
-    assert model.startswith("model: 1.23 M parameters (encoders.image ")
-    assert step.startswith("a step: 44 samples, ")  # at every fourth also 32 texts and 16 clips
+    assert model.startswith("model: 1.55 M parameters (encoders.image ")
+    assert step.startswith("a step: 36 samples, ")  # at every fourth also 16 clips
     assert memory.startswith("memory on each: about ")
     assert time.startswith("time: 8 steps in about ")

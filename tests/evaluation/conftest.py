@@ -44,6 +44,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     settings = params.load(ROOT / "params.yaml")
     settings = dataclasses.replace(
         settings,
+        tasks=["retrieval", "captioning", "summarisation"],
         model=dataclasses.replace(settings.model, width=16, heads=2, embed_dim=8),
         prepare=dataclasses.replace(settings.prepare, image_size=16, video_size=16, video_frames=2, context=12),
         train=dataclasses.replace(settings.train, device="cpu"),

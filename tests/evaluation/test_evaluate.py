@@ -37,7 +37,8 @@ def test_every_number_stands_beside_its_baseline(world, scored):
 
 def test_the_headline_is_a_flat_choice_of_the_metrics(world, scored):
     scores, metrics = read_json(scored / "scores.json"), read_json(scored / "metrics.json")
-    assert list(scores) == world.settings.evaluate.headline
+    named = world.settings.evaluate.headline
+    assert list(scores) == [name for name in named if name.partition(".")[0] in world.settings.tasks]
     assert scores["captioning.bleu4"] == metrics["captioning"]["bleu4"]["value"]
 
 

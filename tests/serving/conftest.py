@@ -130,7 +130,7 @@ def world(tmp_path_factory: pytest.TempPathFactory) -> World:
     settings = dataclasses.replace(
         loaded,
         name="tiny",
-        tasks=[*loaded.tasks, *CHOOSING],
+        tasks=["retrieval", "captioning", "summarisation", *CHOOSING],
         finetune=loaded.finetune
         | {name: dataclasses.replace(loaded.finetune["captioning"], task=spec) for name, spec in CHOOSING.items()},
         prepare=tiny.PREPARE,

@@ -24,7 +24,8 @@ MEDIA = {"a": b"picture-1", "b": b"picture-2", "c": b"picture-3", "d": b"picture
 @pytest.fixture
 def settings() -> Settings:
     loaded = params.load(ROOT / "params.yaml")
-    return dataclasses.replace(loaded, release=dataclasses.replace(loaded.release, golden=2))
+    tasks = ["retrieval", "captioning", "summarisation"]
+    return dataclasses.replace(loaded, tasks=tasks, release=dataclasses.replace(loaded.release, golden=2))
 
 
 @pytest.fixture
