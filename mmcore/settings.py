@@ -225,8 +225,8 @@ class ServeSettings:
 
     `workers` processes with `threads` threads each; beyond `max_requests` at once the answer is 429, after
     `timeout_seconds` 504. Calls that arrive together are computed in batches of at most `max_batch` items.
-    `max_body_bytes` bounds a request, `max_items` its images and texts, `max_pixels` and `max_frames` (checked
-    before decoding) and `max_characters` each of them.
+    `max_body_bytes` bounds a request, `max_items` its images and texts, `max_pixels`, `max_frames` and `max_seconds`
+    (checked before decoding) and `max_characters` each of them.
     """
 
     __pydantic_config__ = STRICT
@@ -241,6 +241,7 @@ class ServeSettings:
     max_items: int
     max_pixels: int
     max_frames: int
+    max_seconds: float
     max_characters: int
 
 

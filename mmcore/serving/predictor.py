@@ -1,7 +1,7 @@
 """The models of a release, answering: everything the service computes, without any server around it.
 
 Media and texts go through the very functions that prepared the training data, so an uploaded file becomes exactly
-the array that evaluation saw. Shapes: B batch, E shared space, S side, F frames.
+the array that evaluation saw. Shapes: B batch, E shared space, S side, F frames, T steps of a recording.
 """
 
 import importlib
@@ -14,7 +14,9 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
+from mmcore.data.batches import padded
 from mmcore.data.modalities import MODALITIES, Limits
+from mmcore.data.modalities.audio import frame_size
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.serving import weights
 from mmcore.serving.identity import loaded_code, versions
@@ -39,7 +41,7 @@ class Predictor:
         self.folder = folder
         self.released: dict[str, Any] = read_json(folder / "identity.json")
         serve = ServeSettings(**read_json(folder / "serve.json"))
-        self.limits = Limits(max_pixels=serve.max_pixels, max_seconds=float("inf"), max_frames=serve.max_frames)
+        self.limits = Limits(max_pixels=serve.max_pixels, max_seconds=serve.max_seconds, max_frames=serve.max_frames)
         self.max_batch = serve.max_batch
         # Calls run side by side in `threads` threads: each gets its share of the cores, not all of them.
         torch.set_num_threads(max(1, torch.get_num_threads() // (serve.threads * serve.workers)))
@@ -49,16 +51,19 @@ class Predictor:
         self.models = {task: _build(folder / "models" / task, own) for task, own in self._weights.items()}
         self.prepare: PrepareSettings = next(iter(self.models.values())).processor.prepare
         models = self.models.values()
-        self.reads = [kind for kind in ("text", "image", "video") if all(kind in model.encoders for model in models)]
+        self.reads = [
+            kind for kind in ("text", "image", "video", "audio") if all(kind in model.encoders for model in models)
+        ]
         self._modalities = {kind: MODALITIES[kind]() for kind in self.reads}
         assert all(model.processor.prepare == self.prepare for model in models)
 
-    def decode(self, kind: Kind, data: bytes) -> Pixels:
-        """An image file as uint8 [S, S, 3], a clip as uint8 [F, S, S, 3]; ValueError with the reason if it is none."""
+    def decode(self, kind: Kind, data: bytes) -> NDArray[Any]:
+        """An image file as uint8 [S, S, 3], a clip as uint8 [F, S, S, 3], a recording as float16 [T, mels]; ValueError
+        with the reason if it is none."""
         if kind not in self.reads:
             raise ValueError(f"this release reads {', '.join(self.reads)}, not {kind}")
         modality = self._modalities[kind]
-        prepared: Pixels = modality.transform(modality.decode(data, self.limits), self.prepare)
+        prepared: NDArray[Any] = modality.transform(modality.decode(data, self.limits), self.prepare)
         return prepared
 
     def embed(self, items: Sequence[Item]) -> NDArray[np.float32]:
@@ -153,6 +158,11 @@ class Predictor:
 
     def _column(self, model: MultimodalModel, name: str, rows: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
         """One input of several requests, masked where it is missing."""
+        if name == "audio":
+            nothing = np.zeros((1, frame_size(self.prepare)), np.float16)
+            heard: list[Any] = [row.get(name) for row in rows]
+            values, mask = padded([nothing if one is None else one for one in heard])
+            return values, mask & torch.tensor([one is not None for one in heard])[:, None]
         if name in ("image", "video"):
             side = self.prepare.image_size if name == "image" else self.prepare.video_size
             shape = (side, side, 3) if name == "image" else (self.prepare.video_frames, side, side, 3)

@@ -18,9 +18,10 @@ from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mmcore.settings import ServeSettings
 
-Kind = Literal["image", "video", "text"]
-Item = str | NDArray[np.uint8]
-Decode = Callable[[Kind, bytes], NDArray[np.uint8]]
+Kind = Literal["image", "video", "audio", "text"]
+# A text, or what a file became: uint8 of an image or a clip, float16 of a recording.
+Item = str | NDArray[np.uint8] | NDArray[np.float16]
+Decode = Callable[[Kind, bytes], NDArray[np.uint8] | NDArray[np.float16]]
 
 
 @dataclass(frozen=True)
@@ -45,7 +46,8 @@ class Form:
 
 @dataclass(frozen=True)
 class Part:
-    """One text, or one uploaded image (uint8 [S, S, 3]) or clip (uint8 [F, S, S, 3]) as the model takes it."""
+    """One text, or one uploaded image (uint8 [S, S, 3]), clip (uint8 [F, S, S, 3]) or recording (float16 [T, mels]) as
+    the model takes it."""
 
     field: str
     value: Item
@@ -100,12 +102,13 @@ FORMS: dict[str, Form] = {
             "task": Field("text", False, "which of the release's tasks is to choose; /identity names them"),
             "image": Field("image", False, "an image file"),
             "clip": Field("video", False, "a clip (GIF, APNG or WebP file)"),
+            "audio": Field("audio", False, "a recording (WAV file)"),
             "text": Field("text", False, "a caption"),
             "transcript": Field("text", False, "what is said or written beside it"),
-            "question": Field("text", False, "a question about the image or clip"),
+            "question": Field("text", False, "a question about the image, clip or recording"),
         },
         None,
-        "send the task and what it looks at: an image or clip (file), a text, a transcript, a question",
+        "send the task and what it looks at: an image, clip or recording (file), a text, a transcript, a question",
     ),
 }
 # What a task chooses by is named as the model's inputs are: the fields by input, and the inputs by field.

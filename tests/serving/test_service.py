@@ -18,7 +18,7 @@ from starlette.testclient import TestClient
 from mmcore.serving.client import Sent, form
 from mmcore.workspace import read_json, write_json
 from tests import tiny
-from tests.serving.conftest import World, apng, noise, png
+from tests.serving.conftest import World, apng, noise, png, wav
 
 # What BentoML and Starlette warn about themselves.
 pytestmark = [pytest.mark.bento, pytest.mark.filterwarnings("ignore::DeprecationWarning")]
@@ -57,6 +57,22 @@ def test_a_class_is_chosen_for_what_is_sent(client: TestClient) -> None:
     assert set(answer["classes"]) == {"left", "right"}
     assert sum(answer["classes"].values()) == pytest.approx(1)
     assert post(client, "/choose", [("task", "captioning"), image]).status_code == 400
+
+
+def test_a_recording_is_heard_and_one_that_is_none_or_too_long_refused(client: TestClient, world: World) -> None:
+    def heard(content: bytes) -> Any:
+        return post(client, "/choose", [("task", "heard"), ("audio", ("a", content))])
+
+    (answer,) = heard(wav(np.zeros(4000))).json()
+    assert set(answer["classes"]) == {"left", "right"}
+    seconds = int(world.settings.serve.max_seconds)
+    for content, sentence in (
+        (b"nothing", "audio: the audio is of no known kind"),
+        (wav(np.zeros(8000 * (seconds + 1))), f"audio: the audio lasts {seconds + 1}"),
+    ):
+        refused = heard(content)
+        assert refused.status_code == 400, refused.text
+        assert sentence in refused.text
 
 
 def test_captions_and_summaries_are_texts(client: TestClient) -> None:
