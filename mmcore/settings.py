@@ -118,12 +118,15 @@ class OptimSettings:
 
 @dataclass(frozen=True)
 class AugmentSettings:
-    """How training pictures and clips vary: moved by up to `shift` pixels; with `flip`, mirrored half of the time
-    (not where left and right have a meaning)."""
+    """How training samples vary. Pictures and clips: moved by up to `shift` pixels; with `flip`, mirrored half of the
+    time (not where left and right have a meaning). Recordings: moved by up to so many `bands`, as a higher or lower
+    voice would be; of their time and of their bands a stretch of up to the share `mute` silenced."""
 
     __pydantic_config__ = STRICT
     shift: int
     flip: bool
+    bands: int
+    mute: float
 
 
 @dataclass(frozen=True)

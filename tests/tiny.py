@@ -40,7 +40,7 @@ MODEL = ModelSettings(
     },
     fusion=None, decoder={"name": "cross_attention", "layers": 1},
 )  # fmt: skip
-AUGMENT = AugmentSettings(shift=1, flip=False)
+AUGMENT = AugmentSettings(shift=1, flip=False, bands=0, mute=0.0)
 CPU = Device(torch.device("cpu"), "fp32", "CPU")
 OBJECTIVES: list[dict[str, Any]] = [
     {"name": "contrast", "among": ["image", "text"], "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None},

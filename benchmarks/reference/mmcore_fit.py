@@ -9,11 +9,11 @@ import torch
 from torch import Tensor
 
 import reference as work
-from mmcore.data.batches import Batch
+from mmcore.data.batches import NO_AUGMENTATION, Batch
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
-from mmcore.settings import AugmentSettings, ModelSettings, OptimSettings, PrepareSettings, TrainSettings
+from mmcore.settings import ModelSettings, OptimSettings, PrepareSettings, TrainSettings
 from mmcore.training.device import choose
 from mmcore.training.fit import Source, fit
 
@@ -96,6 +96,6 @@ def train(precision: str, count: int, took: Callable[[], None], source: Source |
     with tempfile.TemporaryDirectory(prefix="mmcore-bench-") as folder:
         fit(
             model(), Learner(took, source or Ready()), None, None, optim=optim, device=choose(settings), seed=0,
-            augment=AugmentSettings(shift=0, flip=False), checkpoints=Path(folder) / "checkpoints", logs=Path(folder),
+            augment=NO_AUGMENTATION, checkpoints=Path(folder) / "checkpoints", logs=Path(folder),
             phase="bench",
         )  # fmt: skip

@@ -23,7 +23,7 @@ READ = ("transcript", "question")
 LABEL = "label"
 INPUTS = (*MEDIA, "text", *READ)
 CHOICES = ("any", "consensus")
-NO_AUGMENTATION = AugmentSettings(shift=0, flip=False)
+NO_AUGMENTATION = AugmentSettings(shift=0, flip=False, bands=0, mute=0.0)
 
 
 def columns_of(inputs: Iterable[str]) -> tuple[str, ...]:
@@ -258,6 +258,12 @@ class Batches:
     def _media(self, name: str, number: int, chosen: list[int], share: slice) -> tuple[Tensor, Tensor]:
         arrays = [getattr(self.corpus, name)(index) for index in chosen[share]]
         if name == "audio":
+            if self.shuffle and (self.augment.bands or self.augment.mute):
+                draws = self._random(name, number).random((len(chosen), 5))[share]
+                banded = self.tokens.prepare.audio_mels is not None
+                arrays = [
+                    sounding(one, self.augment, own, banded=banded) for one, own in zip(arrays, draws, strict=True)
+                ]
             return padded(arrays)
         values = torch.from_numpy(np.stack(arrays))
         if self.shuffle:
@@ -277,6 +283,26 @@ class Batches:
             owned = [set(self.texts.numbers[index]) for index in chosen]
             same |= np.array([[number in texts for texts in owned] for number in picked])
         return torch.from_numpy(same)
+
+
+def sounding(
+    frames_TC: np.ndarray[Any, Any], augment: AugmentSettings, draws_5: np.ndarray[Any, Any], *, banded: bool
+) -> np.ndarray[Any, Any]:
+    """A recording [T, mels] moved by some bands (edges repeated), a stretch of its time and one of its bands as silent
+    as its least loud place (Park et al. 2019, SpecAugment), as five numbers from 0 to 1 say. One that is not `banded`
+    holds samples: only of its time something is silenced."""
+    varied = frames_TC.copy()
+    if banded:
+        size = varied.shape[1]
+        move = int(draws_5[0] * (2 * augment.bands + 1)) - augment.bands
+        varied = varied[:, np.clip(np.arange(size) + move, 0, size - 1)]
+    silence = frames_TC.min() if banded else 0
+    for axis, (long, place) in enumerate(draws_5[1:].reshape(2, 2)[: 1 + banded]):
+        steps = varied.shape[axis]
+        count = int(long * augment.mute * steps)
+        start = int(place * (steps - count + 1))
+        varied.swapaxes(0, axis)[start : start + count] = silence
+    return varied
 
 
 def padded(recordings: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, Tensor]:

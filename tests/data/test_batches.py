@@ -2,7 +2,7 @@ import numpy as np
 import pytest
 import torch
 
-from mmcore.data.batches import NO_AUGMENTATION, Batch, Batches, agreement, augmented, texts_of, variations
+from mmcore.data.batches import NO_AUGMENTATION, Batch, Batches, agreement, augmented, sounding, texts_of, variations
 from mmcore.settings import AugmentSettings
 from tests.tiny import TinyCorpus, caption, clip, corpus, picture, processor, scene
 
@@ -21,7 +21,10 @@ def test_an_epoch_shows_every_row_once_and_the_next_in_another_order():
 
 
 def test_a_batch_depends_on_seed_and_number_alone():
-    one, other = batches(seed=3, augment=AugmentSettings(2, True)), batches(seed=3, augment=AugmentSettings(2, True))
+    one, other = (
+        batches(seed=3, augment=AugmentSettings(2, True, 1, 0.3)),
+        batches(seed=3, augment=AugmentSettings(2, True, 1, 0.3)),
+    )
     one.at(0), one.at(9)
     a, b = one.at(5), other.at(5)
     assert a.ids == b.ids
@@ -91,7 +94,7 @@ def varied(pixels, augment):
 
 def test_a_shift_moves_a_sample_and_repeats_its_edge():
     pixels = torch.arange(9, dtype=torch.uint8).reshape(1, 3, 3, 1).repeat(1, 1, 1, 3)
-    moved = varied(pixels, AugmentSettings(1, False))[0, :, :, 0]
+    moved = varied(pixels, AugmentSettings(1, False, 0, 0.0))[0, :, :, 0]
     allowed = []
     for down in (-1, 0, 1):
         for right in (-1, 0, 1):
@@ -103,7 +106,7 @@ def test_a_shift_moves_a_sample_and_repeats_its_edge():
 
 def test_flipping_mirrors_about_half_of_the_samples_and_all_frames_of_a_clip_alike():
     frames = torch.arange(4, dtype=torch.uint8).reshape(1, 1, 1, 4, 1).repeat(200, 2, 4, 1, 3)
-    flipped = varied(frames, AugmentSettings(0, True))[:, :, 0, 0, 0]
+    flipped = varied(frames, AugmentSettings(0, True, 0, 0.0))[:, :, 0, 0, 0]
     assert flipped.unique(dim=0).tolist() == [[0, 0], [3, 3]]
     assert 60 < int((flipped[:, 0] == 3).sum()) < 140
 
@@ -131,3 +134,21 @@ def test_the_text_of_consensus_is_always_drawn():
     assert len({processor().decode(batches(rows).at(i).inputs["text"][0])[0] for i in range(20)}) == 3
     with pytest.raises(ValueError, match="any, consensus"):
         batches(rows, choice="best")
+
+
+def test_a_recording_moves_by_bands_and_is_silent_for_a_stretch_of_time_and_bands():
+    frames = np.arange(60, dtype=np.float16).reshape(10, 6) + 1
+    augment = AugmentSettings(0, False, 1, 0.5)
+    same = sounding(frames, augment, np.array([0.5, 0, 0, 0, 0]), banded=True)
+    np.testing.assert_array_equal(same, frames)
+    higher = sounding(frames, augment, np.array([0.99, 0, 0, 0, 0]), banded=True)
+    np.testing.assert_array_equal(higher, frames[:, [1, 2, 3, 4, 5, 5]])
+    muted = sounding(frames, augment, np.array([0.5, 0.99, 0.99, 0.99, 0.0]), banded=True)
+    silent = np.zeros((10, 6), bool)
+    silent[6:] = silent[:, :2] = True
+    np.testing.assert_array_equal(muted == 1, silent | (frames == 1))
+    np.testing.assert_array_equal(muted[~silent], frames[~silent])
+    samples = sounding(frames, augment, np.array([0.99, 0.99, 0.99, 0.99, 0.0]), banded=False)
+    np.testing.assert_array_equal(samples[:6], frames[:6])
+    assert not samples[6:].any()
+    assert frames.min() == 1

@@ -12,7 +12,7 @@ from mmcore.training.pretrain import pretrain
 from tests.conftest import ROOT
 from tests.tiny import MODEL, OBJECTIVES, PREPARE, optim, write_prepared
 
-SHIFT = AugmentSettings(shift=1, flip=False)
+SHIFT = AugmentSettings(shift=1, flip=False, bands=0, mute=0.0)
 TASKS = {
     "retrieval": {
         "name": "retrieval",
