@@ -178,17 +178,14 @@ class Batches:
         self.media = [name for name in needs if name in MEDIA]
         columns = [name for name in needs if name not in (*MEDIA, *READ, "qa", LABEL)]
         rows, prepare = {index: corpus.rows[index] for index in self.indices}, tokens.prepare
-
-        def texts(name: str) -> dict[int, list[str]]:
-            return {index: texts_of(row, name) for index, row in rows.items()}
-
         self.texts: Texts | None = None
         if columns:
             strings = {index: texts_of(row, *columns) for index, row in rows.items()}
             self.texts = Texts(strings, tokens, context=prepare.context)
         self.read: dict[str, Texts] = {}
         if "transcript" in (*needs, *also):
-            self.read["transcript"] = Texts(texts("transcript"), tokens, context=prepare.transcript_context)
+            said = {index: texts_of(row, "transcript") for index, row in rows.items()}
+            self.read["transcript"] = Texts(said, tokens, context=prepare.transcript_context)
         # Of each row, its questions that have an answer, and those answers.
         self.answers: dict[int, list[str]] | None = None
         if "qa" in needs:
@@ -232,6 +229,7 @@ class Batches:
         if self.label is not None and (self.answers is None or "question" in inputs):
             labels = [self.corpus.rows[index].get(LABEL) for index in chosen]
             if self.answers is not None:
+                places = self._draw("question", number, chosen, self.answers)
                 labels = ["".join(self.answers[index][place:][:1]) for index, place in zip(chosen, places, strict=True)]
             found = torch.tensor([self.label.get(label, -1) for label in labels])[share]
             made[LABEL] = found.clamp(min=0), found >= 0
@@ -242,7 +240,7 @@ class Batches:
         holds."""
         return np.random.default_rng((self.seed, 1, number, INPUTS.index(name)))
 
-    def _draw(self, name: str, number: int, chosen: list[int], of: Mapping[int, Sequence[int]]) -> list[int]:
+    def _draw(self, name: str, number: int, chosen: list[int], of: Mapping[int, Sequence[Any]]) -> list[int]:
         """For each row which of its texts is the input `name`."""
         counts = [len(of[index]) for index in chosen]
         if self.shuffle:

@@ -140,7 +140,8 @@ class Optimiser:
         for name, update in zip(names, ahead, strict=True):
             count, weight = self._stacked.get(name, 1), self._weights.exact[name]
             # Lying, so that matrices of either direction are one product.
-            for own_RC, update_RC in zip(_matrices(weight, count), _matrices(update, count), strict=True):
+            flat = weight.view(len(weight), -1), update.reshape(len(update), -1)  # what moves is the weight itself
+            for own_RC, update_RC in zip(*(part.chunk(count) for part in flat), strict=True):
                 if len(own_RC) > own_RC.shape[1]:
                     own_RC, update_RC = own_RC.T, update_RC.T
                 alike.setdefault(tuple(own_RC.shape), []).append((own_RC, update_RC))
@@ -173,12 +174,6 @@ def turning(matrices_NRC: Tensor) -> Tensor:
         factor_NRR = torch.baddbmm(squared_NRR, squared_NRR, squared_NRR, beta=-4.7750, alpha=2.0315)
         state_NRC = torch.baddbmm(state_NRC, factor_NRR, state_NRC, beta=3.4445)
     return state_NRC
-
-
-def _matrices(weight: Tensor, count: int) -> Sequence[Tensor]:
-    """A layer's weight [O, ...] as `count` matrices [O / count, I]."""
-    parts: Sequence[Tensor] = weight.reshape(len(weight), -1).chunk(count)
-    return parts
 
 
 def clip(gradients: Mapping[str, Tensor], norm: Tensor, limit: float) -> None:
