@@ -26,7 +26,7 @@ from mmcore.serving.package import code_hash
 from mmcore.serving.package import package as build_bento
 from mmcore.serving.smoke_test import smoke_test as ask_bento
 from mmcore.stages import mark_done, stage_names
-from mmcore.workspace import hash_file, hash_folder, read_json
+from mmcore.workspace import hash_file, hash_folder, read_json, trained, why_skipped
 
 LAST_LINES = 30
 P = ParamSpec("P")
@@ -132,6 +132,8 @@ def _reproduce(run: Run, stage: str) -> None:
         line.state = "done" if acted else "unchanged"
         if acted and not log.exists():
             line.note = "restored from the cache"
+        if stage.startswith("finetune@") and (why := why_skipped(run.workspace.tasks / stage.partition("@")[2])):
+            line.note = f"skipped: {why}"
     run.changed = run.changed or (acted and stage != "code")
 
 
@@ -196,7 +198,7 @@ def package(run: Run) -> str:
         model = gates.model_hash(work.tasks, settings.tasks)
         line.note = tag = build_bento(
             work.tasks,
-            settings.tasks,
+            trained(work.tasks, settings.tasks),
             name=settings.name,
             version=model[:12],
             model_hash=model,

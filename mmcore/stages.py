@@ -21,6 +21,7 @@ from mmcore.models.card import card
 from mmcore.settings import Settings
 from mmcore.training.launch import OWNER, launch, spread
 from mmcore.workspace import (
+    SKIPPED,
     Workspace,
     hash_file,
     hash_folder,
@@ -104,10 +105,13 @@ def _pretrain(call: Call) -> None:
 
 
 def _finetune(call: Call) -> None:
+    from mmcore.training.finetune import finetune, lacking
+
+    if reason := lacking(call.item, call.workspace.prepared, call.settings):
+        print(f"{call.item} is skipped: {reason}")
+        return write_json(call.output / SKIPPED, {"reason": reason})
     if spread(call.settings.train):
         return launch(["stage", f"finetune@{call.item}", "--rank", str(call.output)], call.settings.train)
-    from mmcore.training.finetune import finetune
-
     finetune(
         call.item, call.workspace.prepared, call.workspace.pretrained, call.output, call.settings,
         checkpoints=call.checkpoints, logs=call.logs,
@@ -234,7 +238,7 @@ def run(root: Path, name: str) -> None:
                 stage.run(Call(output, workspace, settings, item, logs, checkpoints, start))
                 if lineage:
                     write_json(output / "lineage.json", lineage)
-                if stage.leaves_model:
+                if stage.leaves_model and not (output / SKIPPED).exists():
                     write_bytes(output / "README.md", card(output, settings.name, name, lineage).encode())
         except BaseException as error:
             interrupted = isinstance(error, KeyboardInterrupt) or type(error).__name__ == "Interrupted"

@@ -8,7 +8,7 @@ import os
 import shutil
 import sys
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import IO, Any
@@ -92,6 +92,19 @@ class Workspace:
 # Files ------------------------------------------------------------------------------------------------------------
 
 _OLD = ".old.tmp"
+# In the folder of a task that the data have no rows for, in place of a model: the reason.
+SKIPPED = "skipped.json"
+
+
+def trained(tasks_folder: Path, tasks: Iterable[str]) -> list[str]:
+    """Those of `tasks` that were not skipped for want of data."""
+    return [task for task in tasks if not (tasks_folder / task / SKIPPED).exists()]
+
+
+def why_skipped(folder: Path) -> str:
+    """Why the task whose models would lie in `folder` was skipped; empty if it was not."""
+    path = folder / SKIPPED
+    return str(read_json(path)["reason"]) if path.exists() else ""
 
 
 def write_bytes(path: Path, content: bytes) -> None:

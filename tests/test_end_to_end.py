@@ -119,22 +119,30 @@ def test_a_stage_leaves_the_same_bytes_twice(project: Path, stage: str):
     assert plan(project) == []
 
 
-def test_a_candidate_that_loses_is_rejected_and_the_champion_stays(project: Path):
-    champion = releases.champion(project, "digitworld")
+def test_a_candidate_that_loses_is_rejected_and_a_task_without_rows_is_skipped(project: Path):
+    champion, lock = releases.champion(project, "digitworld"), (project / "dvc.lock").read_bytes()
     try:
         done = mmcore(
             project, "run", "--set", "finetune.summarisation.optim.lr=1.0e-6",
             "--set", "gate.max_loss={summarisation.rougeL: -100.0}", "--set", "gate.min_over_baseline={}",
+            "--set", "tasks=[retrieval, captioning, summarisation, sentiment]",
+            "--set", "finetune.sentiment.task.inputs=[image, video]",
         )  # fmt: skip
         assert done.returncode == 0, done.stdout + done.stderr
         verdict = read_json(project / "artifacts" / "verdict.json")
         assert verdict["verdict"] == "reject"
         assert "summarisation.rougeL" in verdict["reasons"][0]
         assert "reject" in done.stdout
+        assert "skipped: no row of train, validation, test has image and video and labels" in done.stdout
+        assert "Sentiment: skipped, no row of" in (project / "artifacts" / "report" / "index.html").read_text()
+        assert "sentiment" not in read_json(project / "artifacts" / "evaluation" / "metrics.json")
         assert releases.champion(project, "digitworld") == champion
         assert len(git(project, "for-each-ref", "refs/exps").splitlines()) >= 2
     finally:
         git(project, "checkout", "params.yaml")
+        # DVC keeps what it knows of stages that are gone.
+        (project / "dvc.lock").write_bytes(lock)
+        shutil.rmtree(project / "artifacts" / "tasks" / "sentiment")
 
 
 def test_two_runs_or_releases_are_compared_side_by_side(project: Path):

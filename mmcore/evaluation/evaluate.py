@@ -21,7 +21,7 @@ from mmcore.models.multimodal import MultimodalModel
 from mmcore.settings import PrepareSettings, Settings
 from mmcore.tasks import TASKS, Predictions
 from mmcore.training.device import choose
-from mmcore.workspace import Progress, write_json
+from mmcore.workspace import Progress, trained, write_json
 
 MAX_HEADLINE = 12
 COLOURED = re.compile(r"text_to_image_recall@(\d+)")
@@ -37,8 +37,8 @@ def evaluate(
     """Score the models in `tasks_folder/<task>` on the test split and fill the existing, empty folder `output`.
 
     Leaves `metrics.json`, `scores.json` (the headline), `predictions/<task>.parquet` and, for tasks that embed,
-    `embeddings/<task>.<name>.npy` with `<task>.<name>.parquet` (their ids). Texts go through each model's own
-    tokenizer.
+    `embeddings/<task>.<name>.npy` with `<task>.<name>.parquet` (their ids); nothing of tasks that were skipped. Texts
+    go through each model's own tokenizer.
 
     `data` and `validated` are given for the models of another run, a champion's: tasks it does not have are left out,
     and where it reads media of another size than `prepared` holds, the split is prepared for it anew. Without
@@ -51,6 +51,7 @@ def evaluate(
     device = choose(settings.train)
     source = None if data is None or validated is None else (data, validated)
     tasks = [name for name in settings.finetune if (tasks_folder / name).is_dir()] if source else settings.tasks
+    tasks = trained(tasks_folder, tasks)
     train = Corpus(prepared, "train")
     splits = _TestSplits(prepared, source, output)
     progress = Progress("evaluate", total=2 * len(tasks), unit="steps")

@@ -12,7 +12,7 @@ from typing import Any
 
 from mmcore.metrics import lower_is_better
 from mmcore.settings import GateSettings
-from mmcore.workspace import hash_file, write_json
+from mmcore.workspace import hash_file, trained, write_json
 
 # {task: {metric: {"value": ..., "baseline": ..., "n": ...}}}, as metrics.json holds it.
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -92,9 +92,10 @@ def write(verdict: Verdict, path: Path) -> None:
 
 
 def model_hash(tasks_folder: Path, tasks: Sequence[str]) -> str:
-    """SHA-256 over weights, config and tokenizer of the tasks' models, in hex; the order of `tasks` does not matter."""
+    """SHA-256 over weights, config and tokenizer of the models of `tasks`, in whatever order, in hex; tasks that were
+    skipped have none."""
     digest = hashlib.sha256()
-    for task in sorted(tasks):
+    for task in sorted(trained(tasks_folder, tasks)):
         for name in MODEL_FILES:
             digest.update(f"{task}/{name}\0{hash_file(tasks_folder / task / name)}\n".encode())
     return digest.hexdigest()

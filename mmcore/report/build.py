@@ -18,6 +18,7 @@ from mmcore.report.readers import (
     read_lineage,
     read_metrics,
     read_run,
+    read_skipped,
     read_summary,
     read_table,
     read_verdict,
@@ -111,7 +112,7 @@ def _page(workspace: Workspace) -> dict[str, Any]:
         **_data(workspace, reading),
     }
     page["lineage"] = reading.part("The lineage", lambda: sections.lineage(read_lineage(workspace)))
-    page["notes"] = reading.notes
+    page["notes"] = [*reading.notes, *(reading.part("The skipped tasks", read_skipped, workspace) or [])]
     page["contents"] = _contents(page)
     return page
 

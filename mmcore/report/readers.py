@@ -12,7 +12,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcore.metrics import lower_is_better
-from mmcore.workspace import MEASURED, Workspace, hash_file, read_json, read_yaml
+from mmcore.workspace import MEASURED, Workspace, hash_file, read_json, read_yaml, why_skipped
 
 TRAINING = ("pretrain", "finetune@")
 
@@ -219,6 +219,12 @@ def _curves(stage: str, path: Path) -> Curves:
     curves = {key: points for key, points in read_logged(path).items() if key not in MEASURED}
     validation = {key: curve for key, curve in curves.items() if key.startswith("validation")}
     return Curves(stage, {key: curve for key, curve in curves.items() if key not in validation}, validation)
+
+
+def read_skipped(workspace: Workspace) -> list[str]:
+    """A sentence for each task that was skipped."""
+    reasons = {folder.name: why_skipped(folder) for folder in sorted(workspace.tasks.glob("*"))}
+    return [f"{sentence(task)}: skipped, {reason}." for task, reason in reasons.items() if reason]
 
 
 def read_failure(workspace: Workspace, stage: str) -> str:

@@ -19,7 +19,7 @@ from mmcore.data.store import read_rows, read_table
 from mmcore.serving.identity import choosing
 from mmcore.serving.uploads import SENT_AS
 from mmcore.settings import Settings
-from mmcore.workspace import write_json
+from mmcore.workspace import trained, write_json
 
 TOLERANCE = 1e-4
 # Scores nearer than this may change places between two batch sizes: of such a pair only one is asked about.
@@ -42,8 +42,9 @@ def write_golden(
     """
     samples = _Samples(data, validated)
     requests: dict[str, list[Row]] = {}
-    chooses = choosing(tasks, settings.tasks)
-    for task in settings.tasks:
+    served = trained(tasks, settings.tasks)
+    chooses = choosing(tasks, served)
+    for task in served:
         # What the service cannot read, it cannot be asked about.
         if task in chooses and set(chooses[task]) <= set(SENT_AS):
             rows = _spread(_predictions(evaluation, task), settings.release.golden)

@@ -7,6 +7,7 @@ import torch
 
 from mmcore.data import ranks
 from mmcore.data.corpus import Corpus
+from mmcore.data.store import SPLITS
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.settings import Settings
@@ -23,16 +24,11 @@ def finetune(
 ) -> None:
     """Leave the model for `task` in `output`: config, weights, tokenizer, and `training.json` on how it went.
 
-    `task` names a section of `settings.finetune`. ValueError if no training row has what the task needs.
+    `task` names a section of `settings.finetune`; the data have what it needs, see `lacking`.
     """
     own = settings.finetune[task]
     learner = TASKS.build(own.task)
     train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
-    for corpus, split in ((train, "train"), (validation, "validation")):
-        if not corpus.with_(*learner.needs):
-            raise ValueError(
-                f"task '{task}': no row of the {split} split has {' and '.join(learner.needs)}; remove it from tasks"
-            )
     device = choose(settings.train)
     ranks.begin(device.torch)
     torch.manual_seed(settings.seed)
@@ -59,6 +55,13 @@ def finetune(
         write_training(output, result, [])
         checkpoint.remove(checkpoints)
     ranks.end()
+
+
+def lacking(task: str, prepared: Path, settings: Settings) -> str:
+    """Why the data cannot teach or judge `task`; empty if they can."""
+    needs = TASKS.build(settings.finetune[task].task).needs
+    empty = [split for split in SPLITS if not Corpus(prepared, split).with_(*needs)]
+    return f"no row of {', '.join(empty)} has {' and '.join(needs)}" if empty else ""
 
 
 def write_training(output: Path, result: FitResult, notes: list[str]) -> None:

@@ -2,8 +2,9 @@ import json
 
 import pytest
 
-from mmcore.evaluation.gate import judge, model_hash, write
+from mmcore.evaluation.gate import MODEL_FILES, judge, model_hash, write
 from mmcore.settings import GateSettings
+from mmcore.workspace import SKIPPED
 
 BLEU = GateSettings(min_over_baseline={"captioning.bleu4": 3.0}, max_loss={"captioning.bleu4": 2.0})
 
@@ -156,3 +157,17 @@ def test_the_model_hash_changes_with_every_file_that_makes_the_model(tmp_path):
         after = model_hash(tmp_path, ["captioning", "retrieval"])
         assert after != before
         before = after
+
+
+def test_a_task_that_was_skipped_counts_nowhere_and_a_missing_model_is_an_error(tmp_path):
+    for task in ("captioning", "retrieval"):
+        (tmp_path / task).mkdir()
+        for name in MODEL_FILES:
+            (tmp_path / task / name).write_text(task)
+    before = model_hash(tmp_path, ["captioning", "retrieval"])
+    (tmp_path / "sentiment").mkdir()
+    with pytest.raises(FileNotFoundError):
+        model_hash(tmp_path, ["captioning", "retrieval", "sentiment"])
+    (tmp_path / "sentiment" / SKIPPED).write_text('{"reason": "no row has video"}')
+    assert model_hash(tmp_path, ["captioning", "retrieval", "sentiment"]) == before
+    assert model_hash(tmp_path, ["captioning"]) != before

@@ -3,6 +3,7 @@ from pathlib import Path
 
 import pytest
 
+from mmcore.data import digitworld
 from mmcore.params import load
 from mmcore.training.rehearsal import rehearse
 from tests.conftest import ROOT
@@ -16,3 +17,11 @@ def test_an_engine_that_cannot_be_used_is_named_before_any_work(
     settings = load(ROOT / "params.yaml")
     with pytest.raises(ValueError, match=said):
         rehearse(tmp_path, dataclasses.replace(settings, data=dataclasses.replace(settings.data, engine=engine)))
+
+
+def test_tasks_without_rows_are_told_beforehand_and_none_with_rows_is_an_error(tmp_path: Path) -> None:
+    digitworld.generate(tmp_path, scenes=(8, 4, 4), clips=(0, 0, 0), sentiments=(8, 4, 4), faults=(0, 0, 0))
+    settings = load(ROOT / "params.yaml")
+    assert rehearse(tmp_path, settings).endswith("; skipped: summarisation (no summary and video)")
+    with pytest.raises(ValueError, match=r"rows for none of the tasks: summarisation \(no summary and video\)"):
+        rehearse(tmp_path, dataclasses.replace(settings, tasks=["summarisation"]))
