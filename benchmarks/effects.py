@@ -90,7 +90,8 @@ def fusions(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> N
     }
     for name in FUSIONS.names():
         heads[name] = (task["inputs"], {"name": "classes", "fusion": {"name": name, **OPTIONS.get(name, {})}})
-    heads["votes (decisions)"] = (task["inputs"], {"name": "votes"})
+    for rule in ("mean", "product"):
+        heads[f"votes, {rule}"] = (task["inputs"], {"name": "votes", "rule": rule})
     print(f"sentiment, accuracy after {settings.finetune['sentiment'].optim.steps} steps")
     for name, (inputs, head) in heads.items():
         own = {**task, "inputs": inputs, "head": head}

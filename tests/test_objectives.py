@@ -23,6 +23,7 @@ REACHES = {
     "masked_language_image": ("encoders.text", "encoders.image", "words", "heads.masked_language_image"),
     "masked_language_audio": ("encoders.text", "encoders.audio", "words", "heads.masked_language_audio"),
     "masked_image": ("encoders.image", "heads.masked_image.mark", "heads.masked_image.out"),
+    "masked_image_text": ("encoders.image", "encoders.text", "heads.masked_image_text_look", "heads.masked_image_text"),
     "masked_audio": ("encoders.audio", "heads.masked_audio.mark", "heads.masked_audio.out"),
     "language": ("decoder.embedding", "decoder.blocks"),
     "distil": ("encoders.image", "encoders.text", "logit_scale", "heads.distil_features_image.out"),
@@ -244,8 +245,8 @@ def test_validation_gives_the_same_numbers_every_time_and_leaves_the_random_numb
     first = learner.validate(made, corpus(), batch_size=6)
     assert torch.rand(1) == expected
     assert learner.validate(made, corpus(), batch_size=6) == first
-    assert first["loss"] == pytest.approx(sum(value for name, value in first.items() if name != "loss"))
-    assert set(first) == {*learner.terms, "loss"}
+    assert first["loss"] == pytest.approx(sum(first[term] for term in learner.terms))
+    assert set(first) == {*learner.terms, "loss", "masked_language_perplexity"}
 
 
 def test_validation_rows_without_clips_score_the_rest():

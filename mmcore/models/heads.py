@@ -97,12 +97,16 @@ class Match(Classes):
 
 @HEADS.add("votes")
 class Votes(nn.Module):
-    """Decision level: every modality chooses among the classes by itself, and their probabilities are averaged with
-    learned weights over those that are there. Logarithms of probabilities [B, C]."""
+    """Decision level: every modality chooses among the classes by itself, and their probabilities are joined by a
+    `rule`, with learned weights that sum to 1 over those M that are there: `mean` (a linear opinion pool), or `product`
+    with the weights times M as exponents, scaled to sum to 1 (a logarithmic one; at equal weights the plain product).
+    Logarithms of probabilities [B, C]."""
 
-    def __init__(self, *, inputs: list[str], classes: list[str], width: int) -> None:
+    def __init__(self, *, inputs: list[str], classes: list[str], rule: str, width: int) -> None:
         super().__init__()
-        self.inputs, self.classes = inputs, classes
+        if rule not in ("mean", "product"):
+            raise ValueError(f"the rule of votes is '{rule}'; choose mean or product")
+        self.inputs, self.classes, self.rule = inputs, classes, rule
         self.pool = Pooled(width, inputs)
         self.out = nn.ModuleDict({name: nn.Linear(width, len(classes)) for name in inputs})
         self.trust = nn.Parameter(torch.zeros(len(inputs)))
@@ -110,8 +114,12 @@ class Votes(nn.Module):
     def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
         vectors_BMD, present_BM = self.pool({name: encoded[name] for name in self.inputs})
         votes = [widened(self.out[name](vectors_BMD[:, m])) for m, name in enumerate(self.inputs)]
+        votes_BMC = torch.stack(votes, 1).log_softmax(-1)
         weights_BM = widened(self.trust).expand(len(present_BM), -1).masked_fill(~present_BM, -1e4).log_softmax(1)
-        return torch.logsumexp(torch.stack(votes, 1).log_softmax(-1) + weights_BM[..., None], 1)
+        if self.rule == "mean":
+            return torch.logsumexp(votes_BMC + weights_BM[..., None], 1)
+        exponents_BM = weights_BM.exp() * present_BM.sum(1, keepdim=True)
+        return torch.log_softmax((votes_BMC * exponents_BM[..., None]).sum(1), -1)
 
 
 @HEADS.add("look")

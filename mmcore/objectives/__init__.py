@@ -28,6 +28,10 @@ class Base:
         """The heads that the model needs for it, by name."""
         return {}
 
+    def told(self, losses: Mapping[str, float]) -> Mapping[str, float]:
+        """What else validation says, made from its losses, which are weighted and by term."""
+        return {}
+
     def labels(self, heads: Mapping[str, Component]) -> Mapping[str, int] | None:
         """Where it asks questions: the number of each answer, as the model's `heads` number them."""
         return None

@@ -203,8 +203,10 @@ class Mixture:
 
     @torch.inference_mode()
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
-        """Each weighted loss averaged over the rows of `corpus`, and their sum `loss`; the same draws every time."""
+        """Each weighted loss averaged over the rows of `corpus`, their sum `loss`, and what objectives tell beside; the
+        same draws every time."""
         totals = dict.fromkeys(self.terms, 0.0)
+        told: dict[str, float] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
             for stream in self.streams:
@@ -217,4 +219,6 @@ class Mixture:
                     part = batches.at(position).to(model.device)
                     for term, value in stream.loss(model, part).items():
                         totals[term] += float(value) * len(part) / len(batches.indices)
-        return {**totals, "loss": sum(totals.values())}
+                for objective in stream.objectives:
+                    told |= objective.told(totals)
+        return {**totals, "loss": sum(totals.values()), **told}

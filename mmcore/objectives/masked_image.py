@@ -1,4 +1,4 @@
-"""Masked image: painting the squares of a picture that were hidden."""
+"""Masked image: painting the squares of a picture that were hidden, also with the help of a text about it."""
 
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -24,24 +24,36 @@ class Objective(Base):
 
     A learned mark stands where a square was hidden, so any encoder of one token a square can learn so (SimMIM; Xie et
     al. 2022), and one linear layer predicts its pixels, less their mean and over their standard deviation (MAE; He et
-    al. 2022). Only hidden squares count.
+    al. 2022). Only hidden squares count. Where a `text` or another input is `given` (null: none), the squares first
+    attend to it in one layer (as in FLAVA; Singh et al. 2022).
     """
 
     share: float
     patch: int
+    given: str | None
 
-    inputs = ("image",)
-    terms = ["masked_image"]  # noqa: RUF012 (the same for all)
+    @property
+    def inputs(self) -> tuple[str, ...]:
+        return ("image",) if self.given is None else ("image", self.given)
+
+    @property
+    def terms(self) -> list[str]:
+        return ["masked_image" if self.given is None else f"masked_image_{self.given}"]
 
     def __post_init__(self) -> None:
         check_share("masked_image", self.share)
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
-        return {"masked_image": {"name": "restore", "of": "image", "span": self.patch}}
+        name = self.terms[0]
+        look = {} if self.given is None else {f"{name}_look": {"name": "look", "of": "image", "at": self.given}}
+        return {name: {"name": "restore", "of": "image", "span": self.patch}, **look}
 
     def loss(self, model: MultimodalModel, batch: Batch) -> Mapping[str, Tensor]:
         pixels, present_B = batch.inputs["image"]
-        head: Any = model.heads["masked_image"]
+        if self.given is not None:
+            present_B = present_B & batch.present(self.given)
+        name = self.terms[0]
+        head: Any = model.heads[name]
         squares_BNP = patches(pixels.to(head.mark.dtype) / 127.5 - 1, self.patch)
         places = squares_BNP.shape[1]
         hidden_BN = drawn(present_B[:, None].expand(-1, places), self.share, len(batch), places)
@@ -52,9 +64,12 @@ class Objective(Base):
                 f"masked_image hides squares of {self.patch} pixels, {places} in a picture; the image encoder has "
                 f"{encoded[0].shape[1]} tokens, and one for each square is needed: change patch, or the encoder"
             )
-        predicted_BNP = model.answer("masked_image", {"image": encoded})
+        if self.given is not None:
+            helped = {"image": encoded, self.given: model.encode(self.given, *batch.inputs[self.given])}
+            encoded = model.answer(f"{name}_look", helped), encoded[1]
+        predicted_BNP = model.answer(name, {"image": encoded})
         counted = hidden_BN[..., None].expand_as(predicted_BNP)
-        return {"masked_image": self.weight * squared_error(predicted_BNP, normalised(squares_BNP), counted)}
+        return {name: self.weight * squared_error(predicted_BNP, normalised(squares_BNP), counted)}
 
 
 def patches(pixels_BSSC: Tensor, side: int) -> Tensor:

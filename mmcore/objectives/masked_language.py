@@ -1,5 +1,6 @@
 """Masked language: naming the words of a text that were hidden."""
 
+import math
 from collections.abc import Mapping
 from dataclasses import dataclass
 
@@ -34,6 +35,10 @@ class Objective(Base):
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
         return {} if self.given is None else {self.terms[0]: {"name": "look", "of": "text", "at": self.given}}
+
+    def told(self, losses: Mapping[str, float]) -> Mapping[str, float]:
+        """The perplexity: among how many words, equally likely, the model would be as unsure."""
+        return {f"{self.terms[0]}_perplexity": math.exp(losses[self.terms[0]] / self.weight)}
 
     def loss(self, model: MultimodalModel, batch: Batch) -> Mapping[str, Tensor]:
         ids_BT, mask_BT = batch.inputs["text"]

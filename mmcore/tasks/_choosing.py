@@ -20,8 +20,8 @@ from mmcore.tasks import Base, Predictions, table
 
 @dataclass(frozen=True, kw_only=True)
 class Choosing(Base):
-    """The classes are told by a head that is made as `head` says: `{name: classes, fusion: {...}}`, or `{name: votes}`
-    for a decision of each modality by itself."""
+    """The classes are told by a head that is made as `head` says: `{name: classes, fusion: {...}}`, or
+    `{name: votes, rule: mean}` for a decision of each modality by itself."""
 
     head: Component
 

@@ -5,7 +5,7 @@ Where captions are in several languages, each language asks and answers for itse
 each other.
 """
 
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from dataclasses import dataclass, replace
 from itertools import combinations
 from typing import Any
@@ -34,11 +34,15 @@ class Task(Mixed):
     their name (`among`, `formula`, `weight`, `every`, `batch_size`), on which the model is trained. A contrast for
     which a split has no rows is left out; the first one's rows are what the task needs.
 
+    `also`: further modalities that are to find each other though nothing has taught them to, `[[audio, image]]`: by
+    what both have in common with a third one (Girdhar et al. 2023). They are scored, and decide nothing while training.
+
     `rerank` (null: no second stage): by what the best `places` between texts and the media `of` are put in order again,
     `{name: caption, of: [image], places: 10}`, or by `matching`; the likelihood is added to the logits of the
     contrast."""
 
     contrasts: list[Component]
+    also: list[list[str]]
     rerank: Component | None
 
     headline = ("mean_reciprocal_rank", "max")
@@ -46,8 +50,10 @@ class Task(Mixed):
     def __post_init__(self) -> None:
         for objective in self.objectives:
             OBJECTIVES.build(objective)
-        pairs = [frozenset(pair) for among in self._groups for pair in combinations(among, 2)]
-        if not pairs or len(set(pairs)) != len(pairs):
+        if any(len(set(among)) < 2 for among in self.also):
+            raise ValueError(f"retrieval finds modalities by each other; also is {self.also}, name two or more in each")
+        pairs = [frozenset(pair) for among in [*self._groups, *self.also] for pair in combinations(among, 2)]
+        if not self.contrasts or len(set(pairs)) != len(pairs):
             raise ValueError("each two modalities must stand in one of the contrasts of retrieval, and in one only")
         if self.rerank is None:
             return
@@ -74,7 +80,7 @@ class Task(Mixed):
 
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         """The recall at 10 of each direction, and the mean reciprocal rank of all of them, 0 to 100."""
-        found = [ranks(sides) for _, sides in self._embed(model, corpus, batch_size)]
+        found = [ranks(sides) for _, sides in self._embed(model, corpus, batch_size, self._groups)]
         every = {
             direction: np.concatenate([one[direction] for one in found if direction in one])
             for direction in dict.fromkeys(name for one in found for name in one)
@@ -96,7 +102,8 @@ class Task(Mixed):
         embeddings: dict[str, dict[str, Array]] = {}
         reranker = None if self.rerank is None else RERANKERS.build(self.rerank)
         across_languages: list[Search] = []
-        for batches, sides in self._embed(model.to(device).eval(), corpus, batch_size):
+        groups = [*self._groups, *self.also]
+        for batches, sides in self._embed(model.to(device).eval(), corpus, batch_size, groups):
             found = searches(sides, top=max(SHOWN, reranker.places if reranker else 0))
             for one in found:
                 rows += one.rows(second_stage(reranker, model, batches, sides, one) if reranker else None)
@@ -148,10 +155,10 @@ class Task(Mixed):
         return [list(contrast["among"]) for contrast in self.contrasts]
 
     def _embed(
-        self, model: MultimodalModel, corpus: Rows, batch_size: int
+        self, model: MultimodalModel, corpus: Rows, batch_size: int, groups: Sequence[list[str]]
     ) -> Iterator[tuple[Batches, dict[str, Side]]]:
-        """For each contrast that `corpus` has rows for, these, and their modalities, embedded."""
-        for among in self._groups:
+        """For each of the groups of modalities that `corpus` has rows for, these, and the modalities, embedded."""
+        for among in groups:
             if corpus.with_(*columns_of(among)):
                 batches = Batches(corpus, model.processor, columns_of(among), batch_size=batch_size, shuffle=False)
                 yield batches, sides_of(model, batches, among)

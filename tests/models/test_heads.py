@@ -1,3 +1,4 @@
+import pytest
 import torch
 
 from mmcore.models.heads import HEADS, Projection, Words
@@ -26,7 +27,36 @@ def test_words_score_every_entry_of_the_vocabulary():
 
 
 def test_votes_are_the_weighted_mean_of_the_probabilities_that_those_present_give():
-    spec = {"name": "votes", "inputs": ["text", "image"], "classes": ["cat", "dog", "cow"]}
+    head, given = voting("mean")
+    expected = torch.tensor(
+        [
+            [0.25 * 0.5 + 0.75 * 0.1, 0.25 * 0.25 + 0.75 * 0.1, 0.25 * 0.25 + 0.75 * 0.8],
+            [0.25, 0.5, 0.25],
+            [0.1, 0.1, 0.8],
+        ]
+    )
+    torch.testing.assert_close(head(given).exp(), expected)
+
+
+def test_the_product_of_votes_has_twice_the_shares_as_exponents():
+    head, given = voting("product")
+    both = torch.tensor([0.5**0.5 * 0.1**1.5, 0.25**0.5 * 0.1**1.5, 0.25**0.5 * 0.8**1.5])
+    expected = torch.stack([both / both.sum(), torch.tensor([0.25, 0.5, 0.25]), torch.tensor([0.1, 0.1, 0.8])])
+    torch.testing.assert_close(head(given).exp(), expected)
+    with torch.no_grad():
+        head.trust.zero_()
+    plain = torch.tensor([0.5 * 0.1, 0.25 * 0.1, 0.25 * 0.8])
+    torch.testing.assert_close(head(given).exp()[0], plain / plain.sum())
+
+
+def test_a_rule_that_does_not_exist_is_refused():
+    with pytest.raises(ValueError, match="the rule of votes is 'most'; choose mean or product"):
+        HEADS.build({"name": "votes", "inputs": ["text"], "classes": ["cat"], "rule": "most"}, width=2)
+
+
+def voting(rule):
+    """A head of which a token is the vector of its modality, and three rows: both modalities, text, image."""
+    spec = {"name": "votes", "inputs": ["text", "image"], "classes": ["cat", "dog", "cow"], "rule": rule}
     head = HEADS.build(spec, width=2)
     for name in ("text", "image"):
         head.pool.norms[name] = torch.nn.Identity()  # so that a single token is the modality's vector
@@ -42,11 +72,4 @@ def test_votes_are_the_weighted_mean_of_the_probabilities_that_those_present_giv
         "text": (torch.tensor([[first], [second], [first]]), torch.tensor([[True], [True], [False]])),
         "image": (torch.tensor([[first], [second], [first]]), torch.tensor([[True], [False], [True]])),
     }
-    expected = torch.tensor(
-        [
-            [0.25 * 0.5 + 0.75 * 0.1, 0.25 * 0.25 + 0.75 * 0.1, 0.25 * 0.25 + 0.75 * 0.8],
-            [0.25, 0.5, 0.25],
-            [0.1, 0.1, 0.8],
-        ]
-    )
-    torch.testing.assert_close(head(given).exp(), expected)
+    return head, given

@@ -1,3 +1,4 @@
+import numpy as np
 import pytest
 import torch
 
@@ -7,7 +8,7 @@ from mmcore.objectives import OBJECTIVES
 from mmcore.objectives._hiding import drawn
 from mmcore.objectives._mixture import Mixture
 from mmcore.objectives.masked_image import normalised, patches, whole
-from tests.tiny import EVERY_OBJECTIVE, corpus, model
+from tests.tiny import EVERY_OBJECTIVE, TinyCorpus, caption, corpus, model, scene
 
 SPEC = EVERY_OBJECTIVE["masked_image"]
 
@@ -126,3 +127,30 @@ def test_hiding_learns_to_paint():
         optimiser.step()
         losses.append(float(value.detach()))
     assert sum(losses[-5:]) < 0.8 * sum(losses[:5])
+
+
+def stripes(number):
+    """A picture of upright stripes for even numbers, of lying ones for odd numbers, and a caption that says so."""
+    along = np.arange(16) % 2 * 255
+    picture = np.broadcast_to(along[None, :, None], (16, 16, 3)).astype(np.uint8)
+    lying = number % 2
+    return {
+        **scene(number), "image": picture.transpose(1, 0, 2) if lying else picture,
+        "captions": [caption("across" if lying else "upright")],
+    }  # fmt: skip
+
+
+@pytest.mark.parametrize(("given", "at_most", "at_least"), [("text", 0.2, 0.0), (None, 2.0, 0.3)])
+def test_with_all_hidden_a_picture_is_painted_as_its_caption_says(given, at_most, at_least):
+    rows = TinyCorpus([stripes(number) for number in range(6)])
+    spec = {**SPEC, "share": 1.0, "given": given}
+    learner, made = Mixture([spec], rows), model()
+    made.add_heads(learner.heads(rows))
+    part = learner.streams[0].batches(rows, made.processor, {}, batch_size=6, shuffle=False).at(0)
+    optimiser = torch.optim.Adam(made.train().parameters(), 5e-3)
+    for _ in range(60):
+        optimiser.zero_grad()
+        value = sum(learner.streams[0].loss(made, part).values())
+        value.backward()
+        optimiser.step()
+    assert at_least <= float(value.detach()) < at_most

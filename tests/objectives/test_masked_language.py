@@ -4,10 +4,11 @@ import pytest
 import torch
 
 from mmcore.data.batches import Batches
+from mmcore.data.modalities.text import BOS, EOS, MASK, SPECIALS
 from mmcore.objectives import OBJECTIVES
 from mmcore.objectives._mixture import Mixture
 from mmcore.objectives.masked_language import hidden
-from tests.tiny import EVERY_OBJECTIVE, TinyCorpus, caption, corpus, model, processor, scene
+from tests.tiny import AUGMENT, EVERY_OBJECTIVE, TinyCorpus, caption, corpus, model, processor, scene
 
 PLAIN, GIVEN = EVERY_OBJECTIVE["masked_language"], EVERY_OBJECTIVE["masked_language_image"]
 
@@ -32,6 +33,36 @@ def test_masked_language_hides_words_only_and_asks_for_those():
     assert torch.equal(seen[0][~words], ids[~words])
     assert 0.6 < float((seen[0][words] == 3).float().mean()) < 0.95
     assert len(seen[1]) == int(words.sum())
+
+
+def test_of_the_hidden_words_eighty_percent_are_masked_and_ten_are_others_and_ten_stay():
+    torch.manual_seed(0)
+    ids = torch.randint(len(SPECIALS), 5000, (400, 100))
+    ids[:, 0], ids[:, -1] = BOS, EOS
+    mask = torch.ones_like(ids, dtype=torch.bool)
+    seen, chosen = hidden(ids, mask, 0.5, 5000, 400)
+    assert not chosen[:, [0, -1]].any()
+    assert torch.equal(seen[~chosen], ids[~chosen])
+    assert float(chosen.float().mean()) == pytest.approx(0.5 * 0.98, abs=0.01)
+    masked, stay = seen[chosen] == MASK, seen[chosen] == ids[chosen]
+    assert float(masked.float().mean()) == pytest.approx(0.8, abs=0.01)
+    assert float(stay.float().mean()) == pytest.approx(0.1, abs=0.01)
+    assert (seen[chosen][~masked] >= len(SPECIALS)).all()
+
+
+def test_perplexity_is_the_exponential_of_the_loss_without_its_weight_and_falls():
+    rows, spec = corpus(clips=0), {**PLAIN, "share": 0.5, "weight": 0.2}
+    learner, made = Mixture([spec], rows), model()
+    before = learner.validate(made, rows, batch_size=6)
+    assert before["masked_language_perplexity"] == pytest.approx(math.exp(before["masked_language"] / 0.2))
+    optimiser = torch.optim.Adam(made.train().parameters(), 5e-3)
+    batches = learner.batches(rows, made.processor, batch_size=6, seed=1, augment=AUGMENT)
+    for number in range(30):
+        optimiser.zero_grad()
+        sum(learner.loss(made, batches.at(number)).values()).backward()
+        optimiser.step()
+    after = learner.validate(made.eval(), rows, batch_size=6)
+    assert after["masked_language_perplexity"] < 0.5 * before["masked_language_perplexity"]
 
 
 @pytest.mark.parametrize("spec", [PLAIN, GIVEN], ids=["alone", "given an image"])

@@ -11,7 +11,7 @@ CONCAT = {"name": "classes", "fusion": {"name": "concat"}}
 CROSS = {"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}}
 TASKS = {
     "classification": classification.Task(inputs=["image", "text"], label="place", head=CONCAT),
-    "votes": classification.Task(inputs=["image", "audio"], label="place", head={"name": "votes"}),
+    "votes": classification.Task(inputs=["image", "audio"], label="place", head={"name": "votes", "rule": "mean"}),
     "questions": questions.Task(
         of="image", most=10, head={"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}}
     ),

@@ -55,7 +55,7 @@ def test_ties_count_against_and_what_was_not_among_the_best_keeps_its_rank():
 def test_recall_stands_for_both_stages_and_the_first_is_what_it_was(name: str):
     made, rows = with_head(), corpus(scenes=12)
     made.logit_scale.data.zero_()  # an untrained second stage would not be heard beside the first
-    plain = Task([between("image", "text")], None)
+    plain = Task([between("image", "text")], [], None)
     task = replace(plain, rerank={"name": name, "of": ["image"], "places": 4})
     one, both = (each.predict(made, rows, batch_size=5, device=torch.device("cpu")) for each in (plain, task))
     assert both.table.drop_columns("reranked").equals(one.table.drop_columns("reranked"))
@@ -72,7 +72,7 @@ def test_recall_stands_for_both_stages_and_the_first_is_what_it_was(name: str):
 
 
 def test_a_champion_without_the_part_is_judged_by_the_first_stage_alone():
-    task = Task([between("image", "text")], {"name": "matching", "of": ["image"], "places": 4})
+    task = Task([between("image", "text")], [], {"name": "matching", "of": ["image"], "places": 4})
     found = task.predict(model(), corpus(scenes=6), batch_size=5, device=torch.device("cpu"))
     assert found.table["reranked"].null_count == 12
     assert "text_to_image_recall@1" in task.score(found, corpus(), settings=EVALUATE, seed=1)
@@ -101,7 +101,7 @@ def test_the_logits_beside_the_likelihood_are_those_of_the_formula_that_was_trai
 
 
 def test_only_what_is_asked_for_is_re_ranked():
-    task = Task([between("image", "audio", "text")], {"name": "caption", "of": ["image"], "places": 4})
+    task = Task([between("image", "audio", "text")], [], {"name": "caption", "of": ["image"], "places": 4})
     rows = task.predict(model(), corpus(scenes=6), batch_size=5, device=torch.device("cpu")).table.to_pylist()
     twice = {row["direction"] for row in rows if row["reranked"] is not None}
     assert twice == {"text_to_image", "image_to_text"}
@@ -110,14 +110,16 @@ def test_only_what_is_asked_for_is_re_ranked():
 
 def test_a_model_that_cannot_re_rank_is_told_before_it_is_trained():
     with pytest.raises(ValueError, match="no decoder; set rerank to null"):
-        Task([between("image", "text")], {"name": "caption", "of": ["image"], "places": 4}).configure(
+        Task([between("image", "text")], [], {"name": "caption", "of": ["image"], "places": 4}).configure(
             model(settings=replace(MODEL, decoder=None))
         )
     with pytest.raises(ValueError, match=r"no head for image and text; add the objective matching between \[image"):
-        Task([between("image", "text")], {"name": "matching", "of": ["image"], "places": 4}).configure(model())
+        Task([between("image", "text")], [], {"name": "matching", "of": ["image"], "places": 4}).configure(model())
     with pytest.raises(ValueError, match="re-ranks the first 1; choose 2 places"):
-        Task([between("image", "text")], {"name": "caption", "of": ["image"], "places": 1})
+        Task([between("image", "text")], [], {"name": "caption", "of": ["image"], "places": 1})
     with pytest.raises(ValueError, match="choose among: image"):
-        Task([between("image", "text"), between("audio", "video")], {"name": "caption", "of": ["audio"], "places": 4})
+        Task(
+            [between("image", "text"), between("audio", "video")], [], {"name": "caption", "of": ["audio"], "places": 4}
+        )
     with pytest.raises(LookupError, match="no reranker named 'votes'; choose one of: caption, matching"):
-        Task([between("image", "text")], {"name": "votes", "of": ["image"], "places": 3})
+        Task([between("image", "text")], [], {"name": "votes", "of": ["image"], "places": 3})

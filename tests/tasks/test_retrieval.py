@@ -11,7 +11,7 @@ from mmcore.settings import EvaluateSettings
 from mmcore.tasks import SCHEMA, TASKS, Predictions
 from mmcore.tasks._searching import Side, ranks, searches
 from mmcore.tasks.retrieval import Task
-from tests.tiny import TinyCorpus, corpus, model, scene
+from tests.tiny import TinyCorpus, corpus, fitted, model, scene
 
 EVALUATE = EvaluateSettings(
     batch_size=5, derangements=3, bleu_tokenize="13a", bleu_lowercase=True, rouge_tokenize="words", headline=[]
@@ -22,8 +22,8 @@ def between(*among: str) -> dict[str, object]:
     return {"among": list(among), "formula": "clip", "weight": 1.0, "every": 1, "batch_size": None}
 
 
-IMAGES, VIDEOS = Task([between("image", "text")], None), Task([between("video", "text")], None)
-ALL = Task([between("image", "audio", "text"), between("video", "text")], None)
+IMAGES, VIDEOS = Task([between("image", "text")], [], None), Task([between("video", "text")], [], None)
+ALL = Task([between("image", "audio", "text"), between("video", "text")], [], None)
 
 
 @pytest.fixture(scope="module")
@@ -115,8 +115,28 @@ def test_every_two_modalities_of_a_contrast_find_each_other():
     assert ALL.terms == ["contrast_image_audio", "contrast_image_text", "contrast_audio_text", "contrast_video_text"]
 
 
+def test_modalities_that_were_never_brought_together_find_each_other_by_a_third(tmp_path):
+    """Recordings tell a colour, pictures show it; each has been close to captions alone."""
+    rows = TinyCorpus([{**scene(number), "positives": COLOUR[number % 3]} for number in range(24)])
+    learner = Task([between("image", "text"), between("audio", "text")], [["audio", "image"]], None)
+    assert learner.terms == ["contrast_image_text", "contrast_audio_text"]
+    made = model()
+    fitted(learner, made, rows, tmp_path, steps=60, validate_every=60)
+    found = learner.predict(made, rows, batch_size=8, device=torch.device("cpu"))
+    recall = learner.score(found, rows, settings=EVALUATE, seed=1)["audio_to_image_recall@1"]
+    assert recall.baseline == pytest.approx(100 / 3)
+    assert recall.value > 90
+    assert "audio_to_image_recall@10" not in learner.validate(made, rows, batch_size=8)
+
+
+@pytest.mark.parametrize(("also", "said"), [([["image", "text"]], "in one only"), ([["audio"]], "name two or more")])
+def test_what_is_scored_beside_is_of_two_and_not_among_the_contrasts(also, said):
+    with pytest.raises(ValueError, match=said):
+        Task([between("image", "text")], also, None)
+
+
 def test_a_contrast_without_rows_is_left_out():
-    learner = Task([between("image", "text"), between("video", "text")], None)
+    learner = Task([between("image", "text"), between("video", "text")], [], None)
     rows = corpus(scenes=6, clips=0)
     batch = learner.batches(rows, model().processor, batch_size=4, seed=0, augment=NO_AUGMENTATION).at(0)
     assert list(learner.loss(model(), batch)) == ["contrast_image_text"]
@@ -125,7 +145,7 @@ def test_a_contrast_without_rows_is_left_out():
 
 def test_a_contrast_brings_the_heads_of_its_formula():
     learner, made, rows = (
-        Task([{**between("image", "text"), "formula": "siglip"}], None),
+        Task([{**between("image", "text"), "formula": "siglip"}], [], None),
         model(),
         corpus(scenes=6, clips=0),
     )
@@ -135,14 +155,15 @@ def test_a_contrast_brings_the_heads_of_its_formula():
     assert made.heads["contrast_image_text"].bias.grad != 0
     assert IMAGES.heads(rows) == {}
     with pytest.raises(ValueError, match="'cosine'; choose one of"):
-        Task([{**between("image", "text"), "formula": "cosine"}], None)
+        Task([{**between("image", "text"), "formula": "cosine"}], [], None)
 
 
 def test_two_modalities_stand_in_one_contrast_only():
     with pytest.raises(ValueError, match="in one only"):
-        Task([between("image", "text", "audio"), between("text", "image")], None)
+        Task([between("image", "text", "audio"), between("text", "image")], [], None)
 
 
+COLOUR = ["red", "green", "blue"]
 ZH = {"red": "红色", "green": "绿色", "blue": "蓝色"}
 
 
