@@ -145,12 +145,14 @@ class PretrainSettings:
 @dataclass(frozen=True)
 class FinetuneSettings:
     """Fine-tuning for one task. `init`: pretrained, or scratch to measure what pretraining gives. `adapter`: what
-    learns, null for all weights."""
+    learns, null for all weights. `beside`: objectives that are trained in the same steps, each with its `weight`
+    against the task's 1 (multi-task learning)."""
 
     __pydantic_config__ = STRICT
     init: str
     adapter: Component | None
     task: Component
+    beside: list[Component]
     augment: AugmentSettings
     optim: OptimSettings
 

@@ -11,14 +11,14 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmcore import fingerprint, owner, params
 from mmcore.models.card import card
-from mmcore.settings import Settings
+from mmcore.settings import Component, Settings
 from mmcore.training.launch import OWNER, launch, spread
 from mmcore.workspace import (
     SKIPPED,
@@ -138,22 +138,24 @@ def _reference(call: Call) -> None:
     )  # fmt: skip
 
 
+def _known(modules: Iterable[str]) -> list[str]:
+    """Those that are mmcore's own: a component may come from a plugin."""
+    return [module for module in modules if fingerprint.exists(module)]
+
+
 def _model_modules(settings: Settings) -> list[str]:
-    encoders = [f"mmcore.models.encoders.{spec['name']}" for spec in settings.model.encoders.values()]
-    return [name for name in encoders if fingerprint.exists(name)]
+    return _known(f"mmcore.models.encoders.{spec['name']}" for spec in settings.model.encoders.values())
 
 
-def _objective_modules(settings: Settings) -> list[str]:
-    names = [f"mmcore.objectives.{spec['name']}" for spec in settings.pretrain.objectives]
-    return [name for name in names if fingerprint.exists(name)]
+def _objective_modules(specs: Sequence[Component]) -> list[str]:
+    return _known(f"mmcore.objectives.{spec['name']}" for spec in specs)
 
 
 def _task_modules(settings: Settings, section: str) -> list[str]:
     """Of tasks that are trained by objectives, which are found by name, with those."""
     name = settings.finetune[section].task["name"]
     learned_by = {"retrieval": ["contrast"], "zero_shot": ["contrast"], "matching": ["contrast", "matching"]}
-    own = [f"mmcore.tasks.{name}", *(f"mmcore.objectives.{one}" for one in learned_by.get(name, ()))]
-    return [module for module in own if fingerprint.exists(module)]
+    return _known([f"mmcore.tasks.{name}", *(f"mmcore.objectives.{one}" for one in learned_by.get(name, ()))])
 
 
 # Where shards are worked on does not change what is made of them.
@@ -173,7 +175,7 @@ STAGES: dict[str, Stage] = {
         lambda work, item: work.pretrained,
         lambda settings, item: [
             "mmcore.training.pretrain",
-            *_objective_modules(settings),
+            *_objective_modules(settings.pretrain.objectives),
             *_model_modules(settings),
             *MODALITIES,
         ],
@@ -185,6 +187,7 @@ STAGES: dict[str, Stage] = {
         lambda settings, item: [
             "mmcore.training.finetune",
             *_task_modules(settings, item),
+            *_objective_modules(settings.finetune[item].beside),
             *_model_modules(settings),
             *MODALITIES,
         ],

@@ -142,11 +142,12 @@ class Mixture:
     """A weighted sum of objectives.
 
     Those without a row in `corpus` that has what they need, and those of weight 0, are left out; `notes` says so.
+    ValueError if none is left, or none runs on every step, unless they are trained `beside` something that does.
     """
 
     headline = ("loss", "min")
 
-    def __init__(self, specs: Sequence[Component], corpus: Rows) -> None:
+    def __init__(self, specs: Sequence[Component], corpus: Rows, *, beside: bool = False) -> None:
         self.notes: list[str] = []
         self.streams: list[Stream] = []
         built = [OBJECTIVES.build(spec) for spec in specs]
@@ -160,6 +161,8 @@ class Mixture:
                 self._add(objective, corpus)
         if twice := [term for term, count in Counter(self.terms).items() if count > 1]:
             raise ValueError(f"there are two objectives for {twice[0]}; remove one of them")
+        if beside:
+            return
         if not self.streams:
             raise ValueError(f"nothing to pretrain on: {'; '.join(self.notes) or 'pretrain.objectives is empty'}")
         if not any(stream.every == 1 for stream in self.streams):

@@ -14,6 +14,7 @@ from mmcore.settings import Settings
 from mmcore.tasks import TASKS
 from mmcore.training import checkpoint
 from mmcore.training.adapters import ADAPTERS
+from mmcore.training.beside import Beside
 from mmcore.training.device import choose
 from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import write_json
@@ -29,6 +30,7 @@ def finetune(
     own = settings.finetune[task]
     learner = TASKS.build(own.task)
     train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
+    trained = Beside(learner, own.beside, train) if own.beside else learner
     device = choose(settings.train)
     ranks.begin(device.torch)
     torch.manual_seed(settings.seed)
@@ -41,18 +43,18 @@ def finetune(
     learner.configure(model)
     adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
     if adapter is not None:
-        heads = learner.heads(train)
+        heads = trained.heads(train)
         model.add_heads(heads)
         adapter.attach(model, set(heads))
     result = fit(
-        model, learner, train, validation, optim=own.optim, augment=own.augment, device=device, seed=settings.seed,
+        model, trained, train, validation, optim=own.optim, augment=own.augment, device=device, seed=settings.seed,
         checkpoints=checkpoints, logs=logs, phase=f"finetune {task}",
     )  # fmt: skip
     if adapter is not None:
         adapter.fold(model)
     if ranks.rank() == 0:
         model.save(output)
-        write_training(output, result, [])
+        write_training(output, result, trained.notes if isinstance(trained, Beside) else [])
         checkpoint.remove(checkpoints)
     ranks.end()
 

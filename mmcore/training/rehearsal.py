@@ -27,10 +27,12 @@ def rehearse(data: Path, settings: Settings) -> str:
     for task in settings.tasks:
         if (adapter := settings.finetune[task].adapter) is not None:
             ADAPTERS.build(adapter)
+        for spec in settings.finetune[task].beside:
+            OBJECTIVES.build(spec)
     lacking = store.lacking_columns(data, {column for columns in needs.values() for column in columns})
     skipped = {task: sorted(lacking & set(columns)) for task, columns in needs.items() if lacking & set(columns)}
     told = ", ".join(f"{task} (no {' and '.join(columns)})" for task, columns in skipped.items())
-    if len(skipped) == len(needs):
+    if needs and len(skipped) == len(needs):
         raise ValueError(f"data/ has rows for none of the tasks: {told}; set others, or import rows that have them")
     # In real memory: the meta device would cost four seconds of imports, these models half a second.
     model = MultimodalModel(settings.model, Processor.made_up(settings.prepare))
