@@ -14,6 +14,8 @@ from collections.abc import Iterable
 from functools import cache
 from pathlib import Path
 
+from mmcore.settings import Component
+
 # Distribution names that differ from the import name.
 DISTRIBUTIONS = {"PIL": "pillow", "yaml": "pyyaml", "sklearn": "scikit-learn", "ruamel": "ruamel-yaml"}
 
@@ -52,6 +54,19 @@ def fingerprint(roots: Iterable[str], *, own: Iterable[str] = ("mmcore",)) -> di
 def exists(module: str) -> bool:
     """Whether a module of that name can be found (it is not imported)."""
     return _source(module) is not None
+
+
+def modules_of(folder: str, specs: Iterable[Component]) -> list[str]:
+    """The modules of components that are found by name in a folder of mmcore; those of plugins count elsewhere."""
+    names = (f"mmcore.{folder}.{spec['name']}" for spec in specs)
+    return [name for name in names if exists(name)]
+
+
+def modules_of_task(spec: Component) -> list[str]:
+    """The module of a task, and those of the objectives that train it."""
+    learned_by = {"retrieval": ["contrast"], "zero_shot": ["contrast"], "matching": ["contrast", "matching"]}
+    objectives = [{"name": name} for name in learned_by.get(spec["name"], ())]
+    return [*modules_of("tasks", [spec]), *modules_of("objectives", objectives)]
 
 
 @cache

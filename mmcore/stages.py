@@ -11,14 +11,15 @@ import json
 import os
 import sys
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
 from mmcore import fingerprint, owner, params
+from mmcore.fingerprint import modules_of, modules_of_task
 from mmcore.models.card import card
-from mmcore.settings import Component, Settings
+from mmcore.settings import Settings
 from mmcore.training.launch import OWNER, launch, spread
 from mmcore.workspace import (
     SKIPPED,
@@ -138,26 +139,6 @@ def _reference(call: Call) -> None:
     )  # fmt: skip
 
 
-def _known(modules: Iterable[str]) -> list[str]:
-    """Those that are mmcore's own: a component may come from a plugin."""
-    return [module for module in modules if fingerprint.exists(module)]
-
-
-def _model_modules(settings: Settings) -> list[str]:
-    return _known(f"mmcore.models.encoders.{spec['name']}" for spec in settings.model.encoders.values())
-
-
-def _objective_modules(specs: Sequence[Component]) -> list[str]:
-    return _known(f"mmcore.objectives.{spec['name']}" for spec in specs)
-
-
-def _task_modules(settings: Settings, section: str) -> list[str]:
-    """Of tasks that are trained by objectives, which are found by name, with those."""
-    name = settings.finetune[section].task["name"]
-    learned_by = {"retrieval": ["contrast"], "zero_shot": ["contrast"], "matching": ["contrast", "matching"]}
-    return _known([f"mmcore.tasks.{name}", *(f"mmcore.objectives.{one}" for one in learned_by.get(name, ()))])
-
-
 # Where shards are worked on does not change what is made of them.
 RAY = "mmcore.data.engine_ray"
 MODALITIES = [f"mmcore.data.modalities.{name}" for name in ("audio", "image", "text", "video")]
@@ -175,8 +156,8 @@ STAGES: dict[str, Stage] = {
         lambda work, item: work.pretrained,
         lambda settings, item: [
             "mmcore.training.pretrain",
-            *_objective_modules(settings.pretrain.objectives),
-            *_model_modules(settings),
+            *modules_of("objectives", settings.pretrain.objectives),
+            *modules_of("models.encoders", settings.model.encoders.values()),
             *MODALITIES,
         ],
         leaves_model=True,
@@ -186,9 +167,9 @@ STAGES: dict[str, Stage] = {
         lambda work, item: work.tasks / item,
         lambda settings, item: [
             "mmcore.training.finetune",
-            *_task_modules(settings, item),
-            *_objective_modules(settings.finetune[item].beside),
-            *_model_modules(settings),
+            *modules_of_task(settings.finetune[item].task),
+            *modules_of("objectives", settings.finetune[item].beside),
+            *modules_of("models.encoders", settings.model.encoders.values()),
             *MODALITIES,
         ],
         leaves_model=True,
@@ -198,8 +179,8 @@ STAGES: dict[str, Stage] = {
         lambda work, item: work.evaluation,
         lambda settings, item: [
             "mmcore.evaluation.evaluate",
-            *(name for task in settings.tasks for name in _task_modules(settings, task)),
-            *_model_modules(settings),
+            *(name for task in settings.tasks for name in modules_of_task(settings.finetune[task].task)),
+            *modules_of("models.encoders", settings.model.encoders.values()),
             *MODALITIES,
         ],
     ),
