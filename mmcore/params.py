@@ -171,6 +171,8 @@ def _explain(error: ValidationError, source: str) -> str:
             lines.append(f"{source}: there is no key '{place}'{hint}")
         elif problem["type"] in ("missing", "missing_argument"):
             lines.append(f"{source}: the key '{place}' is missing")
+        elif problem["type"] == "value_error":  # the schema's own words
+            lines.append(f"{source}: {place}: {problem['ctx']['error']}")
         else:
             lines.append(f"{source}: {place}: {problem['msg'].lower()} (found {problem['input']!r})")
     return "\n".join(lines)

@@ -115,6 +115,12 @@ class OptimSettings:
     chunk: int | None
     validate_every: int
 
+    def __post_init__(self) -> None:
+        if self.algorithm not in ("adamw", "muon"):
+            raise ValueError(f"algorithm is '{self.algorithm}'; choose adamw or muon")
+        if self.chunk is not None and self.chunk < 1:
+            raise ValueError(f"chunk is {self.chunk}; set it to 1 or more samples, or to null")
+
 
 @dataclass(frozen=True)
 class AugmentSettings:
@@ -127,6 +133,12 @@ class AugmentSettings:
     flip: bool
     bands: int
     mute: float
+
+    def __post_init__(self) -> None:
+        if self.shift < 0 or self.bands < 0:
+            raise ValueError(f"shift is {self.shift} and bands is {self.bands}; choose 0 or more")
+        if not 0 <= self.mute <= 1:
+            raise ValueError(f"mute is {self.mute}; choose a share from 0 to 1")
 
 
 @dataclass(frozen=True)

@@ -4,7 +4,7 @@ import torch
 from mmcore.data.batches import Batch, Batches
 from mmcore.objectives import OBJECTIVES
 from mmcore.objectives._mixture import Mixture, Remembering
-from tests.tiny import AUGMENT, EVERY_OBJECTIVE, corpus, model, processor
+from tests.tiny import AUGMENT, EVERY_OBJECTIVE, TinyCorpus, alone, corpus, model, processor, scene
 from tests.tiny import OBJECTIVES as SPECS
 from tests.tiny import objective as objective_named
 
@@ -252,3 +252,15 @@ def test_validation_gives_the_same_numbers_every_time_and_leaves_the_random_numb
 def test_validation_rows_without_clips_score_the_rest():
     made, learner = model(), mixture()
     assert learner.validate(made, corpus(clips=0), batch_size=6)["caption_video"] == 0.0
+
+
+@pytest.mark.parametrize("spoken", [0, 2])
+def test_what_shares_batches_in_training_is_validated_apart_where_validation_rows_lack_something(spoken):
+    specs = [EVERY_OBJECTIVE["contrast"], alone(name="contrast", among=["audio", "text"], formula="clip")]
+    made, learner = model(), Mixture(specs, corpus(clips=0))
+    assert len(learner.streams) == 1
+    partly = TinyCorpus([{**scene(n), **({} if n < spoken else {"audio": None})} for n in range(12)])
+    found = learner.validate(made, partly, batch_size=6)
+    by_itself = Mixture(specs[:1], corpus(clips=0)).validate(made, partly, batch_size=6)
+    assert found["contrast_image_text"] == pytest.approx(by_itself["contrast_image_text"])
+    assert (found["contrast_audio_text"] > 0) == (spoken > 0)

@@ -73,3 +73,20 @@ def test_a_preset_takes_an_entry_out_of_a_table_with_null(file: Path, tmp_path: 
     model = params.load(file).model
     assert "video" not in model.encoders
     assert model.decoder is None
+
+
+@pytest.mark.parametrize(
+    ("assignment", "said"),
+    [
+        ("finetune.captioning.optim.algorithm=Muon", r"finetune.captioning.optim: algorithm is 'Muon'; choose adamw"),
+        ("pretrain.optim.chunk=0", r"pretrain.optim: chunk is 0; set it to 1 or more"),
+        ("pretrain.augment.mute=5.0", r"pretrain.augment: mute is 5.0; choose a share from 0 to 1"),
+        (
+            "finetune.retrieval.augment.bands=-3",
+            r"finetune.retrieval.augment: shift is 2 and bands is -3; choose 0 or more",
+        ),
+    ],
+)
+def test_a_value_that_means_nothing_is_refused_with_its_place(file: Path, assignment: str, said: str):
+    with pytest.raises(ValueError, match=said):
+        params.change(file, assignments=[assignment])

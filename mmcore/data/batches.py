@@ -186,13 +186,14 @@ class Batches:
         if "transcript" in (*needs, *also):
             said = {index: texts_of(row, "transcript") for index, row in rows.items()}
             self.read["transcript"] = Texts(said, tokens, context=prepare.transcript_context)
-        # Of each row, its questions that have an answer, and those answers.
+        # Of each row, its questions that have an answer, and those answers, unless the row says what is right.
         self.answers: dict[int, list[str]] | None = None
         if "qa" in needs:
             pairs = {index: [pair for pair in row["qa"] if pair["answers"]] for index, row in rows.items()}
             asked = {index: [pair["question"] for pair in own] for index, own in pairs.items()}
             self.read["question"] = Texts(asked, tokens, context=prepare.context)
-            self.answers = {index: [pair["answers"][0] for pair in own] for index, own in pairs.items()}
+            if LABEL not in needs:
+                self.answers = {index: [pair["answers"][0] for pair in own] for index, own in pairs.items()}
         self.label = label
         self.choices: Mapping[int, Sequence[int]] = {}
         if self.texts is not None:

@@ -299,6 +299,8 @@ def lacking_columns(data: Path, columns: Iterable[str]) -> set[str]:
 
 
 def _any_filled(column: pa.ChunkedArray) -> bool:
+    if pa.types.is_map(column.type):
+        return any(len(chunk.keys) for chunk in column.chunks)
     if pa.types.is_list(column.type):
         return bool(pc.any(pc.greater(pc.list_value_length(column), 0)).as_py())
     return column.null_count < len(column)  # type: ignore[no-any-return]

@@ -28,6 +28,8 @@ def answers_head(corpus: Rows, *, of: str, most: int, head: Component) -> dict[s
     """The head, by its name, that answers questions about `of` by one of the `most` commonest answers of `corpus`. It
     is the same for pretraining and for the task, which so goes on with what pretraining has learned."""
     known = classes(questions(corpus), most)
+    if not known:
+        raise ValueError("no question of the training rows has an answer; answers are what is learned")
     return {f"answers_{of}": {**head, "inputs": ["question", of], "classes": known}}
 
 

@@ -72,6 +72,13 @@ class Stream:
         joined = Stream([*self.objectives, objective]).rows(corpus)
         return objective.every % self.every == 0 and joined == self.rows(corpus) == Stream([objective]).rows(corpus)
 
+    def apart(self, corpus: Rows) -> list["Stream"]:
+        """The objectives together if `corpus`, which is not the one they were joined for, has all that they need for
+        the same rows; else each by itself, those with no rows left out."""
+        rows, alone = self.rows(corpus), [Stream([objective]) for objective in self.objectives]
+        together = bool(rows) and all(one.rows(corpus) == rows for one in alone)
+        return [self] if together else [one for one in alone if one.rows(corpus)]
+
     def at(self, number: int) -> "Stream":
         """Those of the objectives that run at this step."""
         return Stream([objective for objective in self.objectives if number % objective.every == 0])
@@ -212,9 +219,7 @@ class Mixture:
         told: dict[str, float] = {}
         with torch.random.fork_rng(devices=[]):
             torch.manual_seed(0)
-            for stream in self.streams:
-                if not stream.rows(corpus):
-                    continue
+            for stream in (part for whole in self.streams for part in whole.apart(corpus)):
                 batches = stream.batches(
                     corpus, model.processor, model.head_specs, batch_size=batch_size, shuffle=False
                 )

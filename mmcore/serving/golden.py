@@ -45,11 +45,11 @@ def write_golden(
     served = trained(tasks, settings.tasks)
     chooses = choosing(tasks, served)
     for task in served:
-        # What the service cannot read, it cannot be asked about.
+        # What cannot be sent to the service, it cannot be asked about.
         if task in chooses and set(chooses[task]) <= set(SENT_AS):
             rows = _spread(_predictions(evaluation, task), settings.release.golden)
             requests[task] = _choosing(rows, task, chooses[task], samples)
-        elif task in MAKERS and settings.finetune[task].medium in SENT_AS:
+        elif task in MAKERS and settings.finetune[task].medium in ("image", "video"):
             rows = _predictions(evaluation, task)
             requests[task] = MAKERS[task](rows, settings.finetune[task].medium, samples, settings)
     write_json(output / "requests.json", {"tolerance": TOLERANCE, "tasks": requests})

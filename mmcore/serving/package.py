@@ -117,7 +117,7 @@ def _assemble(
     weights_hash = weights.store(tasks_folder, tasks, release)
     write_json(release / "serve.json", dataclasses.asdict(serve))
     return {
-        # What cannot be sent, a recording, cannot be asked about.
+        # What cannot be sent, a modality of one's own, cannot be asked about.
         "chooses": {task: own for task, own in choosing(tasks_folder, tasks).items() if set(own) <= set(SENT_AS)},
         "weights_hash": weights_hash,
         "code_hash": digest(code_files(context / "mmcore")),

@@ -84,23 +84,11 @@ class Predictor:
         """[N, E], rows of length 1."""
         return self.embed(texts)
 
-    def embed_images(self, images: Sequence[bytes]) -> NDArray[np.float32]:
-        """[N, E] of image files, rows of length 1."""
-        return self.embed([self.decode("image", image) for image in images])
-
     def rank(self, query: Item, candidates: Sequence[Item]) -> tuple[list[int], list[float]]:
         """Places of the candidates by their likeness to the query, best first, and the cosine of each as it came."""
         vectors = self.embed([query, *candidates]).astype(np.float64)
         scores_N = (vectors[1:] @ vectors[0]).astype(np.float32)
         return np.argsort(-scores_N, kind="stable").tolist(), scores_N.tolist()
-
-    def rank_images(self, text: str, images: Sequence[bytes]) -> tuple[list[int], list[float]]:
-        """`rank` of image files for a text."""
-        return self.rank(text, [self.decode("image", image) for image in images])
-
-    def rank_texts(self, image: bytes, texts: Sequence[str]) -> tuple[list[int], list[float]]:
-        """`rank` of texts for an image file."""
-        return self.rank(self.decode("image", image), texts)
 
     def caption(self, images: Sequence[bytes]) -> list[str]:
         """One sentence for each image file."""

@@ -34,4 +34,8 @@ class Task(Choosing):
         return labelled(corpus, self.label)
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
-        return {self.label: {**self.head, "inputs": self.inputs, "classes": classes(self.view(corpus))}}
+        found = classes(self.view(corpus))
+        if not found:
+            known = ", ".join(sorted({key for row in corpus.rows for key in row["labels"]})) or "none"
+            raise ValueError(f"no row of the training split has the label '{self.label}'; there are: {known}")
+        return {self.label: {**self.head, "inputs": self.inputs, "classes": found}}

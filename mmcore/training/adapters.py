@@ -5,7 +5,7 @@ So the model that is saved is made as any other, and serving knows nothing of ho
 
 from collections.abc import Collection
 from dataclasses import dataclass
-from typing import Any, Protocol
+from typing import Protocol
 
 import torch
 from torch import Tensor, nn
@@ -13,8 +13,6 @@ from torch.nn.utils import parametrize
 
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.registry import Table
-
-ADAPTERS: Table[Any] = Table("adapter")
 
 
 class Adapter(Protocol):
@@ -25,6 +23,9 @@ class Adapter(Protocol):
 
     def fold(self, model: MultimodalModel) -> None:
         """Leave the model as it is made, with what was learned in its weights."""
+
+
+ADAPTERS: Table[type[Adapter]] = Table("adapter")
 
 
 @ADAPTERS.add("heads")

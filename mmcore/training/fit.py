@@ -99,8 +99,6 @@ def fit(
     phase: what the progress reports call this training.
     Three losses in a row that are no number raise ValueError with the ids of the samples.
     """
-    if optim.chunk is not None and optim.chunk < 1:
-        raise ValueError(f"optim.chunk is {optim.chunk}; set it to 1 or more samples, or to null")
     model.chunk = optim.chunk
     model.add_heads(learner.heads(train))
     model.to(device.torch)

@@ -91,8 +91,8 @@ class Optimiser:
       long as one of AdamW (Liu et al. 2025), so both take the same rate and decay. Layers that are `Stacked` are
       several matrices.
 
-    Only matrices decay, not biases, norms, word vectors or positions. `rates`: factors on the learning rate by name,
-    1 where there is none.
+    Only matrices decay, not biases, norms (of weights too), word vectors or positions. `rates`: factors on the learning
+    rate by name, 1 where there is none.
     """
 
     def __init__(self, weights: Weights, settings: OptimSettings, rates: Mapping[str, float]) -> None:
@@ -101,15 +101,13 @@ class Optimiser:
         self.decaying = {
             name
             for name, parameter in weights.own.items()
-            if parameter.ndim >= 2 and id(parameter) not in words and not name.endswith(".place")
+            if parameter.ndim >= 2 and id(parameter) not in words and not name.endswith((".place", ".original0"))
         }
         self.turning = self.decaying if settings.algorithm == "muon" else set()
         self._stacked = {
             f"{name}.weight": part.count for name, part in weights.model.named_modules() if isinstance(part, Stacked)
         }
         self.slots: dict[str, dict[str, Tensor]] = {}
-        if settings.algorithm not in ("adamw", "muon"):
-            raise ValueError(f"optim.algorithm is '{settings.algorithm}'; choose adamw or muon")
 
     @torch.no_grad()
     def step(self, rate: float) -> None:

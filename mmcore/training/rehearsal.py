@@ -1,8 +1,10 @@
 """Everything that the settings name, built once before any work: what would fail at night fails here."""
 
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 
 from mmcore.data import store
+from mmcore.data.batches import MEDIA, columns_of
 from mmcore.data.engine import check_engine
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
@@ -21,14 +23,15 @@ def rehearse(data: Path, settings: Settings) -> str:
     """
     check_engine(settings.data.engine)
     device = choose(settings.train)
-    for spec in settings.pretrain.objectives:
-        OBJECTIVES.build(spec)
+    objectives = [OBJECTIVES.build(spec) for spec in settings.pretrain.objectives]
     needs = {task: TASKS.build(settings.finetune[task].task).needs for task in settings.tasks}
     for task in settings.tasks:
         if (adapter := settings.finetune[task].adapter) is not None:
             ADAPTERS.build(adapter)
         for spec in settings.finetune[task].beside:
             OBJECTIVES.build(spec)
+    looked_at = {" and ".join(one.terms): columns_of(one.inputs) for one in objectives if one.weight}
+    _check_encoders(data, looked_at | needs, settings)
     lacking = store.lacking_columns(data, {column for columns in needs.values() for column in columns})
     skipped = {task: sorted(lacking & set(columns)) for task, columns in needs.items() if lacking & set(columns)}
     told = ", ".join(f"{task} (no {' and '.join(columns)})" for task, columns in skipped.items())
@@ -39,3 +42,18 @@ def rehearse(data: Path, settings: Settings) -> str:
     parameters = sum(parameter.numel() for parameter in model.parameters())
     line = f"{device.name}; a model of {parameters / 1e6:.2f} M parameters over {', '.join(settings.model.encoders)}"
     return line + (f"; skipped: {told}" if told else "")
+
+
+def _check_encoders(data: Path, needs: Mapping[str, Sequence[str]], settings: Settings) -> None:
+    """ValueError for an objective or a task with rows to learn from, but a medium that the model has no encoder for."""
+    encoded = settings.model.encoders
+    unencoded = {
+        name: media for name, columns in needs.items() if (media := (set(columns) & set(MEDIA)) - set(encoded))
+    }
+    lacking = store.lacking_columns(data, {column for name in unencoded for column in needs[name]})
+    for name, media in unencoded.items():
+        if not lacking & set(needs[name]):
+            raise ValueError(
+                f"{name} needs an encoder for {' and '.join(sorted(media))}, and the model has {', '.join(encoded)}; "
+                f"add model.encoders.{min(media)}, or leave it out"
+            )

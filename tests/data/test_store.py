@@ -161,3 +161,12 @@ def test_another_schema_version_is_refused(tmp_path: Path) -> None:
     (tmp_path / "manifest.json").write_text('{"schema_version": 99, "shards": []}')
     with pytest.raises(ValueError, match="schema version 99"):
         store.read_manifest(tmp_path)
+
+
+def test_what_no_row_has_is_lacking_labels_too(tmp_path: Path) -> None:
+    store.write_shards(tmp_path, "train", [store.row(id="a", image=b"1", captions=[{"text": "one", "lang": None}])])
+    store.write_manifest(tmp_path)
+    assert store.lacking_columns(tmp_path, ["image", "captions", "labels", "audio", "qa"]) == {"labels", "audio", "qa"}
+    store.write_shards(tmp_path, "test", [store.row(id="b", image=b"2", labels={"place": "left"})])
+    store.write_manifest(tmp_path)
+    assert store.lacking_columns(tmp_path, ["labels", "qa"]) == {"qa"}

@@ -133,3 +133,10 @@ def test_equal_inputs_give_equal_bytes(places: dict[str, Path], settings: Settin
     golden(places, settings, tmp_path / "one")
     golden(places, settings, tmp_path / "two")
     assert hash_folder(tmp_path / "one") == hash_folder(tmp_path / "two")
+
+
+def test_a_task_about_recordings_is_left_out_since_no_endpoint_of_it_takes_them(places, settings, tmp_path):
+    task = dict(settings.finetune["captioning"].task, of="audio")
+    heard = dataclasses.replace(settings.finetune["captioning"], task=task)
+    own = dataclasses.replace(settings, finetune={**settings.finetune, "captioning": heard})
+    assert set(golden(places, own, tmp_path / "golden")) == {"retrieval", "summarisation"}

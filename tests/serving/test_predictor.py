@@ -91,12 +91,12 @@ def test_a_choice_is_that_of_the_task_s_head_whatever_it_is_asked_with(predictor
 
 
 def test_ranking_gives_places_and_the_score_of_each_as_it_came(predictor: Predictor) -> None:
-    images = [png(tiny.picture(colour, "left")) for colour in tiny.COLOURS]
-    order, scores = predictor.rank_images("a red square", images)
+    images = [predictor.decode("image", png(tiny.picture(colour, "left"))) for colour in tiny.COLOURS]
+    order, scores = predictor.rank("a red square", images)
     assert order == sorted(range(3), key=lambda place: -scores[place])
-    expected = predictor.embed_images(images) @ predictor.embed_texts(["a red square"])[0]
+    expected = predictor.embed(images) @ predictor.embed_texts(["a red square"])[0]
     assert scores == pytest.approx(expected.tolist(), abs=1e-5)
-    order, scores = predictor.rank_texts(images[0], ["one", "two"])
+    order, scores = predictor.rank(images[0], ["one", "two"])
     assert sorted(order) == [0, 1]
 
 

@@ -4,7 +4,7 @@ import torch
 from mmcore.metrics.classes import choices, commonest
 from mmcore.tasks import classification, questions
 from tests.tasks.test_retrieval import EVALUATE
-from tests.tiny import AUGMENT, TinyCorpus, corpus, model, scene
+from tests.tiny import AUGMENT, TinyCorpus, corpus, fitted, model, scene
 
 CPU = torch.device("cpu")
 CONCAT = {"name": "classes", "fusion": {"name": "concat"}}
@@ -75,3 +75,22 @@ def test_choices_and_what_is_commonest_by_hand():
     assert found.values == pytest.approx({"accuracy": 75.0, "f1_macro": 100 * (2 / 3 + 2 / 3 + 1) / 3})
     known = [("one?", "x"), ("one?", "y"), ("one?", "y"), ("two?", "x"), ("two?", "x"), ("two?", "x")]
     assert commonest(known, ["one?", "two?", "new?"]) == ["y", "x", "x"]
+
+
+def test_a_label_is_learned_with_a_question_to_read_besides(tmp_path):
+    task = classification.Task(inputs=["image", "question"], label="place", head=CONCAT)
+    made, rows = model(), corpus(clips=0)
+    fitted(task, made, rows, tmp_path, steps=40, validate_every=40)
+    assert task.validate(made, rows, batch_size=8)["accuracy"] > 90
+
+
+def test_a_label_that_no_row_has_is_named_beside_those_that_there_are():
+    task = classification.Task(inputs=["image"], label="mood", head=CONCAT)
+    with pytest.raises(ValueError, match="no row of the training split has the label 'mood'; there are: place"):
+        task.heads(corpus())
+
+
+def test_questions_without_an_answer_are_named():
+    rows = TinyCorpus([{**scene(0), "qa": [{"question": "which?", "answers": []}]}])
+    with pytest.raises(ValueError, match="no question of the training rows has an answer"):
+        TASKS["questions"].heads(rows)

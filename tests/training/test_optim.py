@@ -152,8 +152,3 @@ def test_what_is_left_of_a_matrix_turns_and_hardly_stretches(kind):
     assert lengths.min() > 0.6
     assert lengths.max() < 1.25
     assert torch.equal(turning(torch.zeros(1, 2, 3)), torch.zeros(1, 2, 3))
-
-
-def test_another_way_to_move_the_weights_is_named():
-    with pytest.raises(ValueError, match=r"optim\.algorithm is 'sgd'; choose adamw or muon"):
-        Optimiser(Weights(Layers(), "fp32"), optim(algorithm="sgd"), {})

@@ -25,3 +25,16 @@ def test_tasks_without_rows_are_told_beforehand_and_none_with_rows_is_an_error(t
     assert rehearse(tmp_path, settings).endswith("; skipped: summarisation (no summary and video)")
     with pytest.raises(ValueError, match=r"rows for none of the tasks: summarisation \(no summary and video\)"):
         rehearse(tmp_path, dataclasses.replace(settings, tasks=["summarisation"]))
+
+
+def test_a_medium_with_rows_and_without_an_encoder_is_told_before_any_work(tmp_path: Path) -> None:
+    digitworld.generate(tmp_path, scenes=(8, 4, 4), clips=(0, 0, 0), sentiments=(8, 4, 4), faults=(0, 0, 0))
+    settings = load(ROOT / "params.yaml")
+    encoders = {name: spec for name, spec in settings.model.encoders.items() if name != "audio"}
+    deaf = dataclasses.replace(settings, model=dataclasses.replace(settings.model, encoders=encoders))
+    with pytest.raises(ValueError, match="contrast_audio_text needs an encoder for audio, and the model has text, "):
+        rehearse(tmp_path, deaf)
+    # Without clips nothing needs an encoder for them.
+    del encoders["video"]
+    encoders["audio"] = settings.model.encoders["audio"]
+    rehearse(tmp_path, dataclasses.replace(deaf, model=dataclasses.replace(settings.model, encoders=encoders)))

@@ -1,4 +1,4 @@
-"""Speech and sound, mixed to mono, seen as log-mel bands.
+"""Speech and sound, mixed to mono: log-mel bands, or the samples themselves.
 
 WAV (integer PCM of 8 to 32 bits, float of 32 or 64) is read here; Ogg, FLAC, MP3 and the sound of films through PyAV.
 """

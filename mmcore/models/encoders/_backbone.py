@@ -23,17 +23,21 @@ _ABOUT = ("transformers_version", "architectures", "dtype", "id2label", "label2i
 
 
 class Backbone(nn.Module):
-    """A network and the projection of its tokens [B, T, C] to the model's width; `resolved`: the options with which
-    the same encoder is made again without the folder that its weights came from."""
+    """A network and the projection of its tokens [B, T, C] to the model's width; `layers`: those that `train` and
+    `layer_decay` count, null for the first list of modules there is; `resolved`: the options with which the same
+    encoder is made again without the folder that its weights came from."""
 
-    def __init__(self, backbone: Any, channels: int, width: int, *, train: str, layer_decay: float) -> None:
+    def __init__(
+        self, backbone: Any, channels: int, width: int, *, train: str, layer_decay: float,
+        layers: nn.ModuleList | None = None,
+    ) -> None:  # fmt: skip
         super().__init__()
         # Of the right scale already: drawn as its authors do, or loaded.
         backbone.initialised = True
         self.backbone = backbone
         self.out = nn.Linear(channels, width)
         self.norm = nn.LayerNorm(width)
-        layers = next(part for part in backbone.modules() if isinstance(part, nn.ModuleList))
+        layers = layers or next(part for part in backbone.modules() if isinstance(part, nn.ModuleList))
         factors = rates(backbone, layers, train=train, layer_decay=layer_decay)
         self.rates = {f"backbone.{name}": factor for name, factor in factors.items()}
         self.resolved = {"pretrained": None, "config": described(backbone.config)}

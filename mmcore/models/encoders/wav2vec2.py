@@ -4,6 +4,7 @@ from collections.abc import Mapping
 from typing import Any
 
 import torch
+import torch.nn.functional as F
 from torch import Tensor
 from transformers import Wav2Vec2Config, Wav2Vec2Model
 
@@ -32,12 +33,23 @@ class Encoder(Backbone):
         backbone = network(Wav2Vec2Model, made, pretrained=pretrained, config=config, name="wav2vec2")
         # Drawn by numpy, outside of what a step's number decides.
         backbone.config.apply_spec_augment = False
-        super().__init__(backbone, backbone.config.hidden_size, width, train=train, layer_decay=layer_decay)
+        super().__init__(
+            backbone, backbone.config.hidden_size, width, train=train, layer_decay=layer_decay,
+            layers=backbone.encoder.layers,
+        )  # fmt: skip
+        # Of how many samples one token is made.
+        self.least = 1
+        sizes = zip(backbone.config.conv_kernel, backbone.config.conv_stride, strict=True)
+        for kernel, stride in reversed(list(sizes)):
+            self.least = (self.least - 1) * stride + kernel
         self.masks = backbone.config.feat_extract_norm == "layer"
 
     def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
-        samples_BN = values.flatten(1).float()
-        heard_BN = mask.repeat_interleave(values.shape[2], 1)
+        if values.requires_grad:
+            raise ValueError("wav2vec2 cannot learn to restore what is hidden; take log_mel for masked_audio")
+        missing = max(self.least - values[0].numel(), 0)
+        samples_BN = F.pad(values.flatten(1).float(), (0, missing))
+        heard_BN = F.pad(mask.repeat_interleave(values.shape[2], 1), (0, missing))
         counts_B1 = heard_BN.sum(1, keepdim=True).clamp(min=1)
         centred_BN = (samples_BN - (samples_BN * heard_BN).sum(1, keepdim=True) / counts_B1) * heard_BN
         deviation_B1 = (centred_BN.square().sum(1, keepdim=True) / counts_B1 + 1e-7).sqrt()

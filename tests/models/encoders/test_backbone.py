@@ -301,3 +301,32 @@ def test_the_longest_text_that_prepare_allows_can_be_read():
         encoder = build("auto_text", config=config)
         tokens, _ = encoder(torch.full((1, 16), 7), torch.ones(1, 16, dtype=torch.bool))
         assert tokens.shape == (1, 16, 16)
+
+
+def test_of_a_network_that_hears_the_layers_of_the_transformer_are_counted():
+    rates = build("wav2vec2", train="last", layer_decay=0.5).rates
+    learning = {name for name, factor in rates.items() if factor}
+    assert learning
+    assert all(name.startswith("backbone.encoder.layers.1.") for name in learning)
+    falling = build("wav2vec2", layer_decay=0.5).rates
+    assert {name.split(".")[3]: factor for name, factor in falling.items() if ".encoder.layers." in name} == {
+        "0": 0.5, "1": 1.0
+    }  # fmt: skip
+    assert falling["backbone.feature_extractor.conv_layers.0.conv.weight"] == 0.25
+
+
+@pytest.mark.parametrize("steps", [1, 2])
+def test_a_recording_that_is_shorter_than_one_token_is_heard_as_if_silence_followed(steps):
+    """The first convolution takes 10 samples five apart, the second three of those: 20 for one token."""
+    encoder = build("wav2vec2")
+    assert encoder.least == 20
+    values = torch.randn(1, steps, 10, generator=torch.Generator().manual_seed(1))
+    tokens, mask = encoder(values, torch.ones(1, steps, dtype=torch.bool))
+    assert tokens.isfinite().all()
+    assert tokens.shape[1] == mask.shape[1] == 1
+
+
+def test_what_hears_samples_is_not_asked_to_restore_them():
+    values, mask = inputs("wav2vec2")
+    with pytest.raises(ValueError, match="take log_mel for masked_audio"):
+        build("wav2vec2")(values.float().requires_grad_(), mask)
