@@ -195,7 +195,8 @@ class EvaluateSettings:
     """`derangements`: how many seeded re-pairings of inputs and predictions make the shuffled baseline.
 
     `bleu_tokenize`: 13a, intl, zh, char or none, `rouge_tokenize`: words or characters; `auto` takes what the languages
-    of the references ask for. `headline`: up to twelve `task.metric` names that `scores.json` shows.
+    of the references ask for. `bleu_lowercase`: whether BLEU takes capitals for small letters. `headline`: up to twelve
+    `task.metric` names that `scores.json` shows.
     """
 
     __pydantic_config__ = STRICT

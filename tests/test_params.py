@@ -83,7 +83,7 @@ def test_a_preset_takes_an_entry_out_of_a_table_with_null(file: Path, tmp_path: 
         ("pretrain.augment.mute=5.0", r"pretrain.augment: mute is 5.0; choose a share from 0 to 1"),
         (
             "finetune.retrieval.augment.bands=-3",
-            r"finetune.retrieval.augment: shift is 2 and bands is -3; choose 0 or more",
+            r"finetune.retrieval.augment: .* bands is -3; choose 0",
         ),
     ],
 )

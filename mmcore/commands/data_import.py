@@ -16,6 +16,8 @@ from mmcore.ledger import Ledger
 from mmcore.workspace import Workspace, run_lock, write_bytes
 
 _COMMIT = "data.dvc names them now; commit it: git add data.dvc params.yaml dvc.yaml && git commit -m {}"
+# The presets for data of one kind, and what their rows have.
+PRESETS = {"photos": {"image", "captions"}, "questions": {"image", "qa"}, "sounds": {"audio", "labels"}}
 
 
 def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
@@ -89,14 +91,16 @@ def _told(report: ImportReport, arguments: argparse.Namespace) -> list[str]:
 def _next(workspace: Workspace, tasks: Sequence[str]) -> str:
     """What a person does now: where data/ lacks what a task needs, with settings that do without it."""
     needs = {task: TASK_COLUMNS[task] for task in tasks if task in TASK_COLUMNS}
-    photos = {"image", "captions"}
-    lacking = store.lacking_columns(workspace.data, photos.union(*needs.values()))
-    unfit = [task for task, columns in needs.items() if lacking.intersection(columns)]
-    if not unfit or lacking & photos:
+    asked = {column for columns in (*needs.values(), *PRESETS.values()) for column in columns}
+    lacking = store.lacking_columns(workspace.data, asked)
+    unfit = {task: columns for task, columns in needs.items() if lacking & set(columns)}
+    fitting = [preset for preset, columns in PRESETS.items() if not lacking & columns]
+    if not unfit or not fitting:
         return "next: mmcore check"
+    missing = sorted({column for columns in unfit.values() for column in columns if column in lacking})
     return (
-        f"next: mmcore run --preset photos, which leaves out what data/ has nothing for: {', '.join(unfit)} "
-        f"(no row has {' or '.join(sorted(lacking))})"
+        f"next: mmcore run --preset {fitting[0]}, which leaves out what data/ has nothing for: {', '.join(unfit)} "
+        f"(no row has {' or '.join(missing)})"
     )
 
 

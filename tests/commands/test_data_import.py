@@ -43,7 +43,7 @@ def test_the_words_used_become_settings_and_the_report_says_what_comes_next(proj
         f"to let every run look there for new rows: mmcore run --set data.source={project.root / 'photos'}",
         "to keep a copy elsewhere: mmcore data push",
         "next: mmcore run --preset photos, which leaves out what data/ has nothing for: summarisation, "
-        "questions, sentiment (no row has qa or summary or transcript or video)",
+        "questions, sentiment (no row has labels or qa or summary or transcript or video)",
     ]
     settings = params.load(project.params)
     assert (settings.name, settings.data.source, settings.data.format) == ("shoes", None, "imagefolder")

@@ -6,9 +6,12 @@ import pytest
 import torch
 
 from mmcore import params
+from mmcore.data.batches import MEDIA, columns_of
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
+from mmcore.objectives import OBJECTIVES
 from mmcore.settings import Settings
+from mmcore.tasks import TASKS
 from mmcore.training.costs import costs
 from mmcore.training.optim import Optimiser, Weights
 from tests.conftest import ROOT
@@ -71,3 +74,18 @@ def test_presets_of_every_size_can_be_built(tmp_path: Path) -> None:
         sizes[name] = sum(one.numel() for one in model.parameters()) / 1e6
     assert sizes == {"tiny": pytest.approx(9.2, rel=0.01), "base": pytest.approx(255, rel=0.01),
                      "large": pytest.approx(627, rel=0.01)}  # fmt: skip
+
+
+@pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
+def test_every_preset_names_parts_that_there_are_and_tasks_that_its_model_can_learn(tmp_path: Path, name: str) -> None:
+    (tmp_path / "params.yaml").write_bytes((ROOT / "params.yaml").read_bytes())
+    params.change(tmp_path / "params.yaml", presets=[ROOT / "presets" / f"{name}.yaml"])
+    own = params.load(tmp_path / "params.yaml")
+    for spec in own.pretrain.objectives:
+        assert set(columns_of(OBJECTIVES.build(spec).inputs)) & set(MEDIA) <= set(own.model.encoders)
+    with torch.device("meta"):
+        model = MultimodalModel(own.model, Processor.made_up(own.prepare))
+    for section in own.tasks:
+        task = TASKS.build(own.finetune[section].task)
+        assert set(task.needs) & set(MEDIA) <= set(own.model.encoders)
+        task.configure(model)
