@@ -1,12 +1,13 @@
-"""What pretraining adds to each task, and what each fusion adds to sentiment, on the test split; what each optimiser
-reaches, on the validation split.
+"""What pretraining adds to each task, each fusion to sentiment, and a teacher to a model of a quarter of its size, on
+the test split; what each optimiser reaches, on the validation split.
 
-    python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3] [--only transfer|fusions|optimisers]
+    python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3] [--only transfer|fusions|distillation|optimisers]
 
 `--project` (default: here): where a run has left artifacts/prepared and artifacts/pretrained. Each task is trained from
 the pretrained model and from scratch for the steps that its settings say, nothing else changed; sentiment with each
 fusion, the decision of each modality by itself (`votes`), and with one modality alone. Optimisers pretrain for half and
-for all of the steps, each at the rate that was chosen for it.
+for all of the steps, each at the rate that was chosen for it. The teacher is the run's retrieval model; its pupils see
+pictures and texts for as many steps as a pretraining has, by a contrast alone, and with what the teacher says besides.
 """
 
 import argparse
@@ -25,10 +26,11 @@ from mmcore.models.fusion import FUSIONS
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives._mixture import Mixture
-from mmcore.settings import Settings
+from mmcore.settings import Component, OptimSettings, Settings
 from mmcore.tasks import TASKS
+from mmcore.tasks._mixed import EQUALLY
 from mmcore.training.device import choose
-from mmcore.training.fit import fit
+from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import Workspace
 
 SHOWN = {
@@ -98,40 +100,83 @@ def fusions(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> N
         line(name, [trained(workspace, settings, "sentiment", own, init="pretrained", seed=seed) for seed in seeds])
 
 
-def optimisers(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
-    own = settings.pretrain
+def pretrained(
+    workspace: Workspace, settings: Settings, optim: OptimSettings, objectives: Sequence[Component], *, seed: int
+) -> tuple[MultimodalModel, FitResult]:
+    """A model that was trained from scratch on the objectives."""
     train, validation = (Corpus(workspace.prepared, split) for split in ("train", "validation"))
+    torch.manual_seed(seed)
+    model = MultimodalModel(settings.model, Processor.load(workspace.prepared, settings.prepare))
+    with tempfile.TemporaryDirectory() as folder:
+        result = fit(
+            model, Mixture(objectives, train), train, validation, optim=optim, augment=settings.pretrain.augment,
+            device=choose(settings.train), seed=seed, checkpoints=Path(folder) / "checkpoints",
+            logs=Path(folder) / "logs", phase=f"{optim.algorithm} {optim.steps}",
+        )  # fmt: skip
+    return model, result
+
+
+def optimisers(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
+    own = settings.pretrain.optim
     retrieval = TASKS.build(settings.finetune["retrieval"].task)
-    device = choose(settings.train)
+    validation = Corpus(workspace.prepared, "validation")
     for algorithm, rate, steps in (
-        ("muon", own.optim.lr, own.optim.steps // 2), ("muon", own.optim.lr, own.optim.steps),
-        ("adamw", ADAMW_RATE, own.optim.steps // 2), ("adamw", ADAMW_RATE, own.optim.steps),
+        ("muon", own.lr, own.steps // 2), ("muon", own.lr, own.steps),
+        ("adamw", ADAMW_RATE, own.steps // 2), ("adamw", ADAMW_RATE, own.steps),
     ):  # fmt: skip
-        optim = replace(own.optim, algorithm=algorithm, lr=rate, steps=steps, validate_every=steps)
+        optim = replace(own, algorithm=algorithm, lr=rate, steps=steps, validate_every=steps)
         losses, reciprocals = [], []
         for seed in seeds:
-            torch.manual_seed(seed)
-            model = MultimodalModel(settings.model, Processor.load(workspace.prepared, settings.prepare))
-            with tempfile.TemporaryDirectory() as folder:
-                result = fit(
-                    model, Mixture(own.objectives, train), train, validation, optim=optim, augment=own.augment,
-                    device=device, seed=seed, checkpoints=Path(folder) / "checkpoints", logs=Path(folder) / "logs",
-                    phase=f"{algorithm} {steps}",
-                )  # fmt: skip
+            model, result = pretrained(workspace, settings, optim, settings.pretrain.objectives, seed=seed)
             losses.append(result.validation["loss"])
-            reciprocals.append(
-                retrieval.validate(model, validation, batch_size=settings.evaluate.batch_size)["mean_reciprocal_rank"]
-            )
+            found = retrieval.validate(model, validation, batch_size=settings.evaluate.batch_size)
+            reciprocals.append(found["mean_reciprocal_rank"])
         print(f"{algorithm}, {steps} steps of pretraining")
         line("validation loss", losses)
         line("mean reciprocal rank of retrieval", reciprocals)
+
+
+def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
+    contrast = {"name": "contrast", "among": ["image", "text"], "formula": "clip", **EQUALLY}
+    teacher = workspace.tasks / "retrieval"
+    distil = {
+        "name": "distil", "teacher": str(teacher), "among": ["image", "text"], "similarity": 1.0, "features": 1000.0,
+        **EQUALLY,
+    }  # fmt: skip
+    encoders = {
+        "text": {"name": "text_transformer", "layers": 1},
+        "image": {"name": "conv_vit", "patch": 4, "channels": [32], "residuals": 2, "layers": 1},
+    }
+    small = replace(settings, model=replace(settings.model, width=48, encoders=encoders, decoder=None))
+    retrieval = TASKS.build({"name": "retrieval", "contrasts": [without_name(contrast)], "also": [], "rerank": None})
+    train, test = (Corpus(workspace.prepared, split) for split in ("train", "test"))
+
+    def score(model: MultimodalModel) -> float:
+        found = retrieval.predict(model, test, batch_size=settings.evaluate.batch_size, device=torch.device("cpu"))
+        scores = retrieval.score(found, train, settings=settings.evaluate, seed=1)
+        return float(scores["text_to_image_recall@1"].value)
+
+    large = MultimodalModel.load(teacher)
+    parts = [part[name] for part in (large.encoders, large.projections) for name in ("image", "text")]
+    seen = sum(one.numel() for part in parts for one in part.parameters())
+    print(f"text to image recall@1 of a teacher ({seen / 1e6:.2f} M parameters for pictures and texts) and its pupils")
+    line("teacher", [score(large)])
+    for name, objectives in (("contrast alone", [contrast]), ("contrast and teacher", [contrast, distil])):
+        optim = replace(settings.pretrain.optim, validate_every=settings.pretrain.optim.steps)
+        models = [pretrained(workspace, small, optim, objectives, seed=seed)[0] for seed in seeds]
+        size = sum(one.numel() for part in (models[0].encoders, models[0].projections) for one in part.parameters())
+        line(f"{name}, {size / 1e6:.2f} M", [score(model) for model in models])
+
+
+def without_name(spec: Component) -> Component:
+    return {key: value for key, value in spec.items() if key != "name"}
 
 
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", choices=["transfer", "fusions", "optimisers"])
+    parser.add_argument("--only", choices=["transfer", "fusions", "distillation", "optimisers"])
     arguments = parser.parse_args()
     work = Workspace(arguments.project.resolve())
     loaded = params.load(work.params)
@@ -141,3 +186,5 @@ if __name__ == "__main__":
         fusions(work, loaded, arguments.seeds)
     if arguments.only == "optimisers":
         optimisers(work, loaded, arguments.seeds)
+    if arguments.only == "distillation":
+        distillation(work, loaded, arguments.seeds)

@@ -4,6 +4,7 @@ import ast
 import json
 import subprocess
 import sys
+from importlib import metadata
 
 from mmcore.workspace import read_yaml
 from tests.conftest import ROOT
@@ -89,3 +90,17 @@ def test_a_training_stage_depends_on_all_settings_that_shape_it_and_on_no_others
     }
     assert set(stages["pretrain"]["params"]) == common | {"pretrain"}
     assert set(stages["finetune"]["do"]["params"]) == common | {"finetune.${item}"}
+
+
+def test_what_is_tested_is_what_the_lock_file_installs():
+    lines = (ROOT / "requirements" / "lock.txt").read_text().splitlines()
+    pinned = dict(line.split("==") for line in lines if line and not line.startswith("#"))
+    installed = {one.metadata["Name"].lower().replace("_", "-"): one.version for one in metadata.distributions()}
+    for name in ("torch", "transformers", "prefect", "dvc", "great-expectations", "evidently", "bentoml"):
+        assert name in installed
+    other = {
+        name: (pin, installed[name])
+        for name, pin in pinned.items()
+        if name in installed and installed[name].partition("+")[0] != pin.partition("+")[0]
+    }
+    assert other == {}

@@ -35,9 +35,18 @@ class SelfAttention(nn.Module):
         self.qkv = Stacked(width, width, 3)
         self.out = nn.Linear(width, width)
 
-    def forward(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None, *, causal: bool = False) -> Tensor:
+    def parts(self, tokens_BTD: Tensor) -> list[Tensor]:
+        """Queries, keys and values [B, H, T, C]."""
         qkv_BTHC = self.qkv(tokens_BTD).unflatten(-1, (3, self.heads, -1))
-        query, key, value = (part.transpose(1, 2) for part in qkv_BTHC.unbind(2))
+        return [part.transpose(1, 2) for part in qkv_BTHC.unbind(2)]
+
+    def weights(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None, *, causal: bool = False) -> Tensor:
+        """How much each token looks at each other one [B, H, T, T], in what `forward` does with the same inputs."""
+        query, key, _ = self.parts(tokens_BTD)
+        return looking(query, key, mask_BT, causal=causal)
+
+    def forward(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None, *, causal: bool = False) -> Tensor:
+        query, key, value = self.parts(tokens_BTD)
         dropout = self.dropout if self.training else 0.0
         mixed_BHTC = attend(query, key, value, mask_BT, causal=causal, dropout=dropout)
         return self.out(mixed_BHTC.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
@@ -59,8 +68,16 @@ class CrossAttention(nn.Module):
         key, value = (part.transpose(1, 2) for part in pair.unbind(2))
         return key, value
 
+    def asked(self, tokens_BTD: Tensor) -> Tensor:
+        """Queries [B, H, T, C]."""
+        return self.query(tokens_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)  # type: ignore[no-any-return]
+
+    def weights(self, tokens_BTD: Tensor, memory: tuple[Tensor, Tensor], mask_BS: Tensor | None) -> Tensor:
+        """How much each token looks at each one of the memory [B, H, T, S]."""
+        return looking(self.asked(tokens_BTD), memory[0], mask_BS)
+
     def forward(self, tokens_BTD: Tensor, memory: tuple[Tensor, Tensor], mask_BS: Tensor | None) -> Tensor:
-        query_BHTC = self.query(tokens_BTD).unflatten(-1, (self.heads, -1)).transpose(1, 2)
+        query_BHTC = self.asked(tokens_BTD)
         mixed_BHTC = attend(query_BHTC, *memory, mask_BS, dropout=self.dropout if self.training else 0.0)
         return self.out(mixed_BHTC.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
 
@@ -207,6 +224,17 @@ def attend(
     return F.scaled_dot_product_attention(
         query_BHTC.float(), key_BHSC.float(), value_BHSC.float(), mask, dropout_p=dropout, is_causal=causal
     ).to(kind)
+
+
+def looking(query_BHTC: Tensor, key_BHSC: Tensor, mask_BS: Tensor | None, *, causal: bool = False) -> Tensor:
+    """softmax(Q K^T / sqrt(C)) [B, H, T, S]; zeros where there is no key that counts."""
+    scores_BHTS = widened(query_BHTC) @ widened(key_BHSC).transpose(-1, -2) * query_BHTC.shape[-1] ** -0.5
+    allowed = torch.ones_like(scores_BHTS, dtype=torch.bool)
+    if mask_BS is not None:
+        allowed = allowed & mask_BS[:, None, None, :]
+    if causal:
+        allowed = allowed.tril()
+    return torch.softmax(scores_BHTS.masked_fill(~allowed, -1e30), -1) * allowed
 
 
 def _by_products(

@@ -9,7 +9,6 @@ import, in every process.
 import dataclasses
 import math
 from collections.abc import Mapping
-from itertools import combinations
 from pathlib import Path
 from typing import Any
 
@@ -22,9 +21,10 @@ from mmcore.data.batches import READ
 from mmcore.data.modalities.text import BOS, EOS
 from mmcore.models.decoder import DECODERS
 from mmcore.models.encoders import ENCODERS
+from mmcore.models.explanation import explain
 from mmcore.models.fusion import FUSIONS
 from mmcore.models.heads import HEADS, Projection, Words
-from mmcore.models.layers import initialise, widened
+from mmcore.models.layers import initialise
 from mmcore.models.processor import Processor
 from mmcore.settings import Component, ModelSettings, PrepareSettings
 from mmcore.workspace import read_json, write_json
@@ -174,33 +174,16 @@ class MultimodalModel(nn.Module):
         )  # fmt: skip
         return self.processor.decode(ids_BT)
 
-    @torch.inference_mode()
     def explain(self, inputs: Mapping[str, Input], *, head: str | None = None) -> dict[str, Any]:
         """How the model comes to what it says about each row: extract, link, fuse, task.
 
         `extract`: by modality the mean length [B] of its tokens' vectors; `link`: by pair of modalities the cosine [B]
         of their embeddings; `fuse`: by modality the weight [B] that the fusion of `head` gave it (of the model's own
-        without a head; absent where there is none); `task`: what the head says [B, ...]. It shows what went into an
-        answer; it is no language model's chain of thought.
+        without a head; absent where there is none); `task`: what the head says [B, ...]; `relevance`: by modality how
+        much each token [B, T] speaks for that; `attend`: by attention layer its weights [B, H, T, S] (of networks from
+        transformers none). It shows what went into an answer; it is no language model's chain of thought.
         """
-        encoded = {kind: self.encode(kind, *pair) for kind, pair in inputs.items()}
-        vectors = {kind: self.project(kind, *pair) for kind, pair in encoded.items()}
-        lengths = {
-            kind: (widened(tokens).norm(dim=-1) * mask).sum(1) / mask.sum(1).clamp(min=1)
-            for kind, (tokens, mask) in encoded.items()
-        }
-        links = {f"{one}_{other}": (vectors[one] * vectors[other]).sum(-1) for one, other in combinations(vectors, 2)}
-        told: dict[str, Any] = {"extract": lengths, "link": links}
-        fused = None
-        if head is not None:
-            told["task"] = self.answer(head, encoded)
-            own: Any = self.heads[head]
-            fused = own.fuse(encoded) if hasattr(own, "fuse") else None
-        elif self.fusion is not None:
-            fused = self.fusion(encoded)
-        if fused is not None:
-            told["fuse"] = {kind: fused.weights[:, number] for number, kind in enumerate(fused.names)}
-        return told
+        return explain(self, inputs, head)
 
     def save(self, folder: Path) -> None:
         """Write `config.json`, `model.safetensors` and `tokenizer.json` into an existing folder."""

@@ -4,6 +4,7 @@ import pytest
 import torch
 
 from mmcore.models.fusion import FUSIONS, Pooled
+from mmcore.models.heads import HEADS
 from mmcore.models.layers import initialise
 
 NAMES = ["text", "image", "audio"]
@@ -219,3 +220,45 @@ def test_pooling_takes_the_mean_where_all_tokens_score_alike():
     torch.testing.assert_close(vectors[0, 0], pool.norms["text"](values[0, :2].mean(0)))
     torch.testing.assert_close(vectors[1, 0], pool.norms["text"](values[1, 0]))
     assert present.all()
+
+
+def contradictions(rows=256, seed=2):
+    """Texts and pictures that each say yes or no, and whether they contradict each other: neither tells it alone."""
+    random = torch.Generator().manual_seed(seed)
+    says = torch.randint(0, 2, (rows, 2), generator=random)
+    directions = torch.randn(2, 2, WIDTH, generator=random)
+    given = {}
+    for number, name in enumerate(("text", "image")):
+        noise = 0.3 * torch.randn(rows, 3, WIDTH, generator=random)
+        given[name] = directions[number][says[:, number]][:, None] + noise, torch.ones(rows, 3).bool()
+    return given, says[:, 0] ^ says[:, 1]
+
+
+def accuracy(spec, names):
+    """Of a head with this fusion, on rows that it was not trained on."""
+    torch.manual_seed(0)
+    head = HEADS.build({**spec, "inputs": names, "classes": ["yes", "no"]}, width=WIDTH, heads=2, dropout=0.0)
+    initialise(head)
+    given, labels = contradictions()
+    optimiser = torch.optim.Adam(head.parameters(), 1e-2)
+    train, test = slice(0, 192), slice(192, 256)
+    for _ in range(150):
+        optimiser.zero_grad()
+        answers = head({name: (given[name][0][train], given[name][1][train]) for name in names})
+        torch.nn.functional.cross_entropy(answers, labels[train]).backward()
+        optimiser.step()
+    answers = head({name: (given[name][0][test], given[name][1][test]) for name in names})
+    return float((answers.argmax(1) == labels[test]).float().mean())
+
+
+@every_fusion
+def test_two_modalities_tell_what_neither_tells_alone(name):
+    head = {"name": "classes", "fusion": {"name": name, **OPTIONS.get(name, {})}}
+    alone = max(accuracy(head, [one]) for one in ("text", "image"))
+    assert alone < 0.7
+    assert accuracy(head, ["text", "image"]) > alone + 0.2
+
+
+@pytest.mark.parametrize("rule", ["mean", "product"])
+def test_votes_that_are_cast_apart_cannot_see_a_contradiction(rule):
+    assert accuracy({"name": "votes", "rule": rule}, ["text", "image"]) < 0.7

@@ -73,3 +73,27 @@ def test_attention_in_bf16_is_that_in_float32_rounded(keys):
     assert rounded.dtype == torch.bfloat16
     torch.testing.assert_close(rounded.float(), exact, rtol=0.05, atol=0.02)
     assert not rounded[1].any()
+
+
+@pytest.mark.parametrize("causal", [False, True])
+def test_the_weights_that_are_told_are_those_that_values_are_mixed_by(causal):
+    torch.manual_seed(0)
+    layer, tokens = SelfAttention(8, 2, 0.0), torch.randn(3, 5, 8)
+    mask = None if causal else torch.arange(5) < torch.tensor([5, 3, 0])[:, None]
+    weights = layer.weights(tokens, mask, causal=causal)
+    value = layer.parts(tokens)[2]
+    expected = layer.out((weights @ value).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(layer(tokens, mask, causal=causal), expected)
+    counted = torch.ones(3) if causal else torch.tensor([1.0, 1.0, 0.0])
+    torch.testing.assert_close(weights.sum(-1), counted[:, None, None].expand(3, 2, 5))
+
+
+def test_the_weights_on_a_memory_are_those_that_its_values_are_mixed_by():
+    torch.manual_seed(0)
+    layer, tokens, memory = CrossAttention(8, 2, 0.0), torch.randn(2, 3, 8), torch.randn(2, 6, 8)
+    mask = torch.arange(6) < torch.tensor([6, 4])[:, None]
+    pair = layer.remember(memory)
+    weights = layer.weights(tokens, pair, mask)
+    expected = layer.out((weights @ pair[1]).transpose(1, 2).flatten(2))
+    torch.testing.assert_close(layer(tokens, pair, mask), expected)
+    assert not weights[1, :, :, 4:].any()

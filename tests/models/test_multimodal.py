@@ -126,7 +126,46 @@ def test_an_explanation_names_what_was_seen_linked_joined_and_said():
     torch.testing.assert_close(told["fuse"]["image"] + told["fuse"]["text"], torch.ones(rows))
     encoded = {name: made.encode(name, *pair) for name, pair in inputs.items()}
     torch.testing.assert_close(told["task"], made.answer("place", encoded))
-    assert "fuse" not in made.explain(inputs)
+    assert not {"fuse", "task", "relevance"} & set(made.explain(inputs))
+
+
+def explained(fusion):
+    made, batch = model().double(), scenes()
+    head = {"name": "classes", "inputs": ["image", "text"], "classes": ["left", "right"], "fusion": fusion}
+    made.add_heads({"place": head})
+    made = made.double()
+    inputs = {name: batch.inputs[name] for name in ("image", "text")}
+    return made, inputs, made.explain(inputs, head="place")
+
+
+def test_every_layer_of_attention_tells_where_it_looks():
+    made, inputs, told = explained({"name": "cross_attention", "layers": 1})
+    mask = inputs["text"][1]
+    layers = [name for name in told["attend"] if name.startswith("encoders.text.")]
+    assert layers
+    for name in layers:
+        weights = told["attend"][name]
+        assert weights.shape[-1] == mask.shape[1]
+        torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
+        assert not weights[~mask[:, None, None].expand_as(weights)].any()
+    assert any(name.startswith("heads.place.") for name in told["attend"])
+    assert not any(part._forward_hooks for part in made.modules())
+
+
+@pytest.mark.parametrize("kind", ["image", "text"])
+def test_relevance_is_what_an_answer_gains_if_a_token_grows(kind):
+    made, inputs, told = explained({"name": "concat"})
+    encoded = {name: made.encode(name, *pair) for name, pair in inputs.items()}
+    tokens, mask = encoded[kind]
+
+    def answer(scale):
+        grown = tokens.clone()
+        grown[:, 1] = grown[:, 1] * scale
+        return made.answer("place", {**encoded, kind: (grown, mask)}).detach().max(-1).values
+
+    slope = (answer(1 + 1e-5) - answer(1 - 1e-5)) / 2e-5
+    torch.testing.assert_close(told["relevance"][kind][:, 1], slope, rtol=1e-5, atol=1e-8)
+    assert not told["relevance"][kind][~mask].any()
 
 
 def test_beams_are_part_of_a_saved_model(tmp_path):
