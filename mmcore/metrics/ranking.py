@@ -7,6 +7,7 @@ import math
 from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -262,3 +263,11 @@ def ceiling(query_texts: Sequence[str], candidate_texts: Sequence[str], positive
             if count == copies[text]:
                 group[text] = group.get(text, 0) + 1
     return 100.0 * sum(max(group.values(), default=0) for group in votes.values()) / len(query_texts)
+
+
+def auroc(lower: Any, higher: Any) -> float:
+    """In percent how often one of the numbers `higher` lies above one of `lower`; ties count half (the area under the
+    receiver operating characteristic)."""
+    ordered = np.sort(np.asarray(lower))
+    places = [np.searchsorted(ordered, np.asarray(higher), side) for side in ("left", "right")]
+    return 50 * float(np.mean(places[0] + places[1])) / len(ordered)

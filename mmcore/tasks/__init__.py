@@ -48,6 +48,9 @@ class Base:
     def configure(self, model: Any) -> None:
         """Set what the model keeps for the task beside its weights."""
 
+    def conclude(self, model: Any, train: Rows, validation: Rows, *, batch_size: int) -> None:
+        """Leave in the trained model what is told from data rather than learned."""
+
 
 @dataclass(frozen=True)
 class Predictions:

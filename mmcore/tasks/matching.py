@@ -8,7 +8,7 @@ from numpy.typing import NDArray
 
 from mmcore.data.batches import Batches, Rows
 from mmcore.metrics import Score
-from mmcore.metrics.ranking import positive_sets
+from mmcore.metrics.ranking import auroc, positive_sets
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.settings import Component, EvaluateSettings
 from mmcore.tasks import Predictions, table
@@ -74,13 +74,10 @@ class Task(Mixed):
     ) -> dict[str, Score]:
         """`accuracy`: the share of rows whose own text is the likelier one; `auroc`: how well the log odds alone tell
         own texts from others, both in percent and beside a coin's 50."""
-        from sklearn.metrics import roc_auc_score  # noqa: PLC0415 (sklearn, which no training needs)
-
         odds = np.array(predictions.table["top_scores"].to_pylist())
-        own = np.repeat([[1, 0]], len(odds), 0)
         values = {
             "accuracy": 100 * float((odds[:, 0] > odds[:, 1]).mean()),
-            "auroc": 100 * float(roc_auc_score(own.ravel(), odds.ravel())),
+            "auroc": auroc(odds[:, 1], odds[:, 0]),
         }
         signature = "matching|other:fewest words differ|baseline:coin"
         return {name: Score(value, 50.0, len(odds), signature) for name, value in values.items()}

@@ -53,6 +53,7 @@ def finetune(
     if adapter is not None:
         adapter.fold(model)
     if ranks.rank() == 0:
+        learner.conclude(model, train, validation, batch_size=own.optim.batch_size)
         model.save(output)
         write_training(output, result, trained.notes if isinstance(trained, Beside) else [])
         checkpoint.remove(checkpoints)

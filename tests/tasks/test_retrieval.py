@@ -33,8 +33,8 @@ def predicted() -> Predictions:
 
 def test_the_folder_is_the_registry():
     assert TASKS.names() == [
-        "captioning", "classification", "matching", "questions", "retrieval", "summarisation", "transcription",
-        "zero_shot",
+        "anomalies", "captioning", "classification", "matching", "questions", "retrieval", "summarisation",
+        "transcription", "zero_shot",
     ]  # fmt: skip
     with pytest.raises(LookupError, match="needs the option 'contrasts'"):
         TASKS.build({"name": "retrieval"})
