@@ -43,6 +43,7 @@ CHOOSING: dict[str, dict[str, Any]] = {
         "name": "classification", "inputs": ["audio"], "label": "place",
         "head": {"name": "classes", "fusion": {"name": "concat"}},
     },
+    "anomalies": {"name": "anomalies", "nearest": 3, "most": 8, "false_alarms": 0.25},
 }  # fmt: skip
 
 
@@ -135,6 +136,7 @@ def save_models(prepared: Path, tasks: Path, settings: Settings) -> None:
         learner = TASKS.build(settings.finetune[name].task)
         model.add_heads(learner.heads(Corpus(prepared, "train")))
         learner.configure(model)
+        learner.conclude(model, Corpus(prepared, "train"), Corpus(prepared, "validation"), batch_size=8)
         (tasks / name).mkdir(parents=True)
         model.save(tasks / name)
 

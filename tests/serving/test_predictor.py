@@ -86,7 +86,8 @@ def test_a_choice_is_that_of_the_task_s_head_whatever_it_is_asked_with(predictor
     assert alone["classes"] != pytest.approx(found["classes"], abs=1e-5)
     assert len(other["classes"]) == 4
     assert predictor.identity()["chooses"] == {
-        "questions": ["question", "image"], "where": ["image", "text"], "heard": ["audio"]
+        "questions": ["question", "image"], "where": ["image", "text"], "heard": ["audio"],
+        "anomalies": ["video"],
     }  # fmt: skip
 
 
