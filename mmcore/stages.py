@@ -94,7 +94,8 @@ def _prepare(call: Call) -> None:
 
 def _pretrain(call: Call) -> None:
     if spread(call.settings.train):
-        return launch(["stage", "pretrain", "--rank", str(call.output)], call.settings.train)
+        start = [] if call.start is None else ["--init", str(call.start)]
+        return launch(["stage", "pretrain", "--rank", str(call.output), *start], call.settings.train)
     from mmcore.training.pretrain import pretrain
 
     pretrain(
@@ -254,13 +255,13 @@ def mark_done(workspace: Workspace, name: str) -> None:
     write_json(workspace.logs(name) / "status.json", {"state": "done", "reason": "", "error": ""})
 
 
-def rank(root: Path, name: str, output: Path) -> None:
-    """Take part in a training stage that another process runs and has spread over ranks; it looks after the rest."""
+def rank(root: Path, name: str, output: Path, start: Path | None) -> None:
+    """Take part in a training stage that another process runs and has spread over ranks; it looks after the rest, and
+    has found the model that a pretraining is to `start` from."""
     stage, item = _find(name)
     workspace = Workspace(root)
     owner.end_with_run(os.environ.get(OWNER))
     settings = load_settings(workspace)
-    start = _start(workspace, settings, name)
     checkpoints = _checkpoints(workspace, name, _lineage(workspace, name, item, start))
     stage.run(Call(output, workspace, settings, item, workspace.logs(name), checkpoints, start))
 
@@ -278,13 +279,16 @@ def score(root: Path, tasks: Path, output: Path) -> None:
 def rehearse(workspace: Workspace, settings: Settings) -> str:
     """Build everything the settings name, without data or memory for it; returns a line that describes the model.
 
-    Raises ValueError or LookupError for a component or option that does not exist, a device that cannot be used,
-    and a task for which data/ has no rows. Leaves a mark, so that the next run need not do it again.
+    Raises ValueError or LookupError for a component or option that does not exist, a device that cannot be used, a
+    model to start from that cannot be had, and a task for which data/ has no rows. Leaves a mark, so that the next run
+    need not do it again.
     """
     from mmcore import project
     from mmcore.training.rehearsal import rehearse as build
 
     import_plugins(workspace, settings)
+    if settings.pretrain.init != "champion":  # which is fetched when it is needed
+        _start(workspace, settings, "pretrain")
     line = build(workspace.data, settings)
     mark = project.checked(workspace, settings)
     write_json(mark, {"model": line})
@@ -339,20 +343,13 @@ def _find(name: str) -> tuple[Stage, str]:
 
 
 def _start(workspace: Workspace, settings: Settings, name: str) -> Path | None:
-    """For the stage `pretrain` the folder of the model that `pretrain.init` names; null for scratch, and where there is
-    no champion yet. ValueError if there is no saved model."""
-    init = settings.pretrain.init
-    if name != "pretrain" or init == "scratch":
+    """For the stage `pretrain` the folder of the model that it goes on from, see `starts.find`; null for the others."""
+    if name != "pretrain" or settings.pretrain.init == "scratch":
         return None
-    if init == "champion":
-        # Not at the top: DVC takes a second to import, and its code has no part in what a model learns.
-        from mmcore import releases
+    # Not at the top: what it needs takes seconds to import, and its code has no part in what a model learns.
+    from mmcore import starts
 
-        return releases.champions_pretrained(workspace, settings.name)
-    folder = workspace.root / init
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"pretrain.init is '{init}'; choose scratch, champion, or the folder of a saved model")
-    return folder
+    return starts.find(workspace, settings)
 
 
 def _lineage(workspace: Workspace, name: str, item: str, start: Path | None) -> dict[str, Any]:
@@ -382,6 +379,7 @@ def _lineage(workspace: Workspace, name: str, item: str, start: Path | None) -> 
         used[key] = value
     if start is not None:
         inputs["start"] = hash_file(start / "model.safetensors")
+        inputs["start_tokenizer"] = hash_file(start / "tokenizer.json")
     return {"stage": name, "inputs": inputs, "settings": used}
 
 

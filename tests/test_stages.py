@@ -58,23 +58,25 @@ def test_a_changed_decision_is_another_lineage(workspace: Workspace) -> None:
     assert before != after
 
 
-def started(init: str) -> Settings:
-    read = params.load(ROOT / "params.yaml")
-    return dataclasses.replace(read, pretrain=dataclasses.replace(read.pretrain, init=init))
-
-
-def test_a_pretraining_starts_from_a_folder_of_the_project_and_its_weights_are_part_of_the_lineage(
-    workspace: Workspace,
-) -> None:
-    assert stages._start(workspace, started("scratch"), "pretrain") is None
-    with pytest.raises(ValueError, match=r"pretrain\.init is 'models/old'; choose scratch, champion, or the folder"):
-        stages._start(workspace, started("models/old"), "pretrain")
+def test_another_model_to_start_from_is_another_lineage_whatever_its_name(workspace: Workspace) -> None:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, workspace.root)
     write_json(workspace.code("pretrain"), {"sha256": "0"})
-    write_json(workspace.root / "models" / "old" / "config.json", {})
-    (workspace.root / "models" / "old" / "model.safetensors").write_bytes(b"weights")
-    start = stages._start(workspace, started("models/old"), "pretrain")
-    assert start == workspace.root / "models" / "old"
-    with_it, without = (stages._lineage(workspace, "pretrain", "", one) for one in (start, None))
-    assert with_it["inputs"].keys() - without["inputs"].keys() == {"start"}
+    start = workspace.root / "start"
+    start.mkdir()
+    found = []
+    for weights, words in ((b"weights", b"words"), (b"others", b"words"), (b"others", b"more")):
+        (start / "model.safetensors").write_bytes(weights)
+        (start / "tokenizer.json").write_bytes(words)
+        found.append(stages._lineage(workspace, "pretrain", "", start)["inputs"])
+    without = stages._lineage(workspace, "pretrain", "", None)["inputs"]
+    assert found[0].keys() - without.keys() == {"start", "start_tokenizer"}
+    assert len({str(one) for one in found}) == 3
+
+
+def test_a_start_that_cannot_be_had_is_named_before_a_run(workspace: Workspace) -> None:
+    (workspace.root / "own_parts.py").write_text(PLUGIN)
+    read = settings("own_parts")
+    lost = dataclasses.replace(read, pretrain=dataclasses.replace(read.pretrain, init="models"))
+    with pytest.raises(ValueError, match=r"pretrain\.init is 'models', and there is no folder 'models' in "):
+        stages.rehearse(workspace, lost)

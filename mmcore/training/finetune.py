@@ -13,6 +13,7 @@ from mmcore.settings import Settings
 from mmcore.tasks import TASKS
 from mmcore.training import checkpoint
 from mmcore.training.adapters import ADAPTERS
+from mmcore.training.blend import Start, check_share
 from mmcore.training.device import choose
 from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import write_json
@@ -26,6 +27,7 @@ def finetune(
     `task` names a section of `settings.finetune`. ValueError if no training row has what the task needs.
     """
     own = settings.finetune[task]
+    check_share(own.optim, f"finetune.{task}", own.init)
     learner = TASKS.build(own.task)
     train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
     for corpus, split in ((train, "train"), (validation, "validation")):
@@ -42,6 +44,7 @@ def finetune(
         model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
     else:
         raise ValueError(f"finetune.{task}.init is '{own.init}'; choose pretrained or scratch")
+    begun = Start.of(model) if own.optim.start_share else None
     learner.configure(model)
     adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
     if adapter is not None:
@@ -54,9 +57,13 @@ def finetune(
     )  # fmt: skip
     if adapter is not None:
         adapter.fold(model)
+    notes: list[str] = []
+    if begun is not None:
+        result, note = begun.blend(model, learner, validation, own.optim, result)
+        notes.append(note)
     if ranks.rank() == 0:
         model.save(output)
-        write_training(output, result, [])
+        write_training(output, result, notes)
         checkpoint.remove(checkpoints)
     ranks.end()
 
