@@ -169,8 +169,8 @@ class FinetuneSettings:
 @dataclass(frozen=True)
 class TrainSettings:
     """Where and how training runs. `device`: auto (the GPU if there is one), cpu or cuda; `precision`: auto (bf16 on a
-    GPU and on a CPU that computes in it, else fp32), fp32 or bf16. `devices`: how many GPUs of this machine (or
-    processes, on a CPU) train together, on each of `nodes` machines."""
+    GPU and on a CPU that computes in it, else fp32), fp32 or bf16. `devices`: how many GPUs of this machine, which
+    are leased (or processes, on a CPU), train together, on each of `nodes` machines."""
 
     __pydantic_config__ = STRICT
     device: str

@@ -6,7 +6,6 @@ the log, an output that is complete or absent, its lineage and its last word (`s
 
 import contextlib
 import hashlib
-import importlib
 import json
 import os
 import sys
@@ -16,8 +15,9 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmcore import fingerprint, owner, params
+from mmcore import fingerprint, leases, owner
 from mmcore.models.card import card
+from mmcore.plugins import import_plugins, load_settings
 from mmcore.settings import Settings
 from mmcore.training.launch import OWNER, launch, spread
 from mmcore.workspace import (
@@ -41,7 +41,8 @@ class Call:
     """What a stage function receives: the folder it fills and where everything else is.
 
     `item`: the task of `finetune@<task>`, else empty. `checkpoints` belongs to this very combination of code,
-    inputs and settings. `start`: the model that a pretraining goes on from, null for none.
+    inputs and settings. `start`: the model that a pretraining goes on from, null for none. `keep`: the `handles` of
+    the stage's `Lease`.
     """
 
     output: Path
@@ -51,16 +52,19 @@ class Call:
     logs: Path
     checkpoints: Path
     start: Path | None = None
+    keep: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`run` fills the folder; `output` says which one; `modules` are the roots of the stage's code fingerprint."""
+    """`run` fills the folder; `output` says which one; `modules` are the roots of the stage's code fingerprint.
+    `gpus`: how many GPUs it computes on, where it is not to be a processor."""
 
     run: Callable[[Call], None]
     output: Callable[[Workspace, str], Path]
     modules: Callable[[Settings, str], list[str]]
     leaves_model: bool = False
+    gpus: Callable[[Settings], int] = lambda settings: 0
 
 
 def _code(call: Call) -> None:
@@ -94,8 +98,7 @@ def _prepare(call: Call) -> None:
 
 def _pretrain(call: Call) -> None:
     if spread(call.settings.train):
-        start = [] if call.start is None else ["--init", str(call.start)]
-        return launch(["stage", "pretrain", "--rank", str(call.output), *start], call.settings.train)
+        return _launch(call, "pretrain", *([] if call.start is None else ["--init", str(call.start)]))
     from mmcore.training.pretrain import pretrain
 
     pretrain(
@@ -106,13 +109,17 @@ def _pretrain(call: Call) -> None:
 
 def _finetune(call: Call) -> None:
     if spread(call.settings.train):
-        return launch(["stage", f"finetune@{call.item}", "--rank", str(call.output)], call.settings.train)
+        return _launch(call, f"finetune@{call.item}")
     from mmcore.training.finetune import finetune
 
     finetune(
         call.item, call.workspace.prepared, call.workspace.pretrained, call.output, call.settings,
         checkpoints=call.checkpoints, logs=call.logs,
     )  # fmt: skip
+
+
+def _launch(call: Call, name: str, *words: str) -> None:
+    launch(["stage", name, "--rank", str(call.output), *words], call.settings.train, keep=call.keep)
 
 
 def _evaluate(call: Call) -> None:
@@ -175,6 +182,7 @@ STAGES: dict[str, Stage] = {
             *MODALITIES,
         ],
         leaves_model=True,
+        gpus=lambda settings: settings.train.devices,
     ),
     "finetune": Stage(
         _finetune,
@@ -186,6 +194,7 @@ STAGES: dict[str, Stage] = {
             *MODALITIES,
         ],
         leaves_model=True,
+        gpus=lambda settings: settings.train.devices,
     ),
     "evaluate": Stage(
         _evaluate,
@@ -196,6 +205,7 @@ STAGES: dict[str, Stage] = {
             *_model_modules(settings),
             *MODALITIES,
         ],
+        gpus=lambda settings: 1,
     ),
     "reference": Stage(
         _reference,
@@ -231,8 +241,9 @@ def run(root: Path, name: str) -> None:
             start = _start(workspace, settings, name)
             lineage = {} if name == "code" else _lineage(workspace, name, item, start)
             checkpoints = _checkpoints(workspace, name, lineage)
+            held = leases.gpus(settings.train, stage.gpus(settings), f"the stage {name} of {root}")
             with write_folder(stage.output(workspace, item)) as output, _only_listed_code(workspace, name):
-                stage.run(Call(output, workspace, settings, item, logs, checkpoints, start))
+                stage.run(Call(output, workspace, settings, item, logs, checkpoints, start, held.handles))
                 if lineage:
                     write_json(output / "lineage.json", lineage)
                 if stage.leaves_model:
@@ -273,6 +284,7 @@ def score(root: Path, tasks: Path, output: Path) -> None:
     workspace = Workspace(root)
     settings = load_settings(workspace)
     with _own_output(), write_folder(output) as folder:
+        leases.gpus(settings.train, 1, f"the evaluation of {tasks}")
         evaluate(workspace.prepared, tasks, folder, settings, data=workspace.data, validated=workspace.validated)
 
 
@@ -303,29 +315,6 @@ def _only_listed_code(workspace: Workspace, name: str) -> Iterator[None]:
     used = {module for module in set(sys.modules) - before - {RAY} if module.partition(".")[0] == "mmcore"}
     missing = used - set(read_json(workspace.code(name))["modules"]) if name != "code" else set()
     assert not missing, f"the code fingerprint of {name} lacks {', '.join(sorted(missing))}; add them to STAGES"
-
-
-def load_settings(workspace: Workspace) -> Settings:
-    """The settings of the project, its plugins imported, so that what they add can be found by name."""
-    settings = params.load(workspace.params)
-    import_plugins(workspace, settings)
-    return settings
-
-
-def import_plugins(workspace: Workspace, settings: Settings) -> None:
-    """Let the modules that `plugins` names enter their components; LookupError for one that cannot be found."""
-    # `python -m mmcore` looks into the project's folder by itself, the command `mmcore` does not.
-    if str(workspace.root) not in sys.path:
-        sys.path.insert(0, str(workspace.root))
-    for plugin in settings.plugins:
-        try:
-            importlib.import_module(plugin)
-        except ModuleNotFoundError as error:
-            if error.name not in (plugin, plugin.partition(".")[0]):
-                raise
-            raise LookupError(
-                f"the plugin '{plugin}' cannot be found; put it into {workspace.root} or on the Python path"
-            ) from None
 
 
 def _checkpoints(workspace: Workspace, name: str, lineage: dict[str, Any]) -> Path:
