@@ -10,9 +10,9 @@ from prefect import flow
 from prefect.artifacts import create_markdown_artifact
 
 from flows.steps import quietly
+from mmcore.plugins import load_settings
 from mmcore.quality import batch, drift
 from mmcore.quality.embed import embed_batch
-from mmcore.stages import load_settings
 from mmcore.workspace import Workspace, write_json
 
 

@@ -103,7 +103,8 @@ def _stage(arguments: argparse.Namespace) -> None:
         raise ValueError("--tasks and --output go together, and with evaluate: "
                          "mmcore stage evaluate --tasks FOLDER --output FOLDER")  # fmt: skip
     if arguments.rank:
-        stages.rank(_here().root, arguments.name, Path(arguments.rank))
+        start = Path(arguments.init) if arguments.init else None
+        stages.rank(_here().root, arguments.name, Path(arguments.rank), start)
     elif arguments.tasks:
         stages.score(_here().root, Path(arguments.tasks), Path(arguments.output))
     else:
@@ -249,6 +250,7 @@ def _parser() -> argparse.ArgumentParser:
     stage.add_argument("--tasks", help="with evaluate: the models in this folder, not artifacts/tasks")
     stage.add_argument("--output", help="where their scores go")
     stage.add_argument("--rank", metavar="OUTPUT", help=argparse.SUPPRESS)
+    stage.add_argument("--init", metavar="FOLDER", help=argparse.SUPPRESS)
 
     plan = _command(commands, "plan", _plan, "what a run would do, why, and for how long")
     plan.add_argument("--costs", action="store_true", help="what pretraining takes: size, operations, memory, time")

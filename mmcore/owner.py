@@ -25,12 +25,13 @@ def end_with(parent: int) -> None:
 
 def end_with_run(stage: str | None) -> None:
     """End when the process that runs the stage for DVC ends: a killed run must leave no training behind. A rank, which
-    is given the number of the process of its `stage`, ends its torchrun when that has ended.
+    is given the number of the process of its `stage`, ends its torchrun when that has ended, and ends with torchrun.
 
     DVC puts a shell between them that outlives it, so the kernel's death signal would come from the wrong process.
     """
     if stage:
         owner, ends = _process(int(stage)), os.getppid()
+        end_with(ends)
     elif os.environ.get("DVC_STAGE"):
         owner, ends = psutil.Process().parent(), os.getpid()
         while owner is not None and owner.name() in _SHELLS:

@@ -98,7 +98,7 @@ def _round_trip() -> YAML:
     yaml = YAML()
     yaml.Representer = _Representer
     yaml.preserve_quotes = True
-    yaml.width = 200
+    yaml.width = 240
     yaml.indent(mapping=2, sequence=4, offset=2)
     return yaml
 

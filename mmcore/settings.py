@@ -97,8 +97,10 @@ class OptimSettings:
 
     `algorithm`: how the weights are moved, `muon` or `adamw`; muon learns the same in about half of the steps.
     `max_seconds` stops earlier when set (the result then depends on the machine's speed).
-    `ema`: the decay of an average of the weights, which then counts instead of them; null for none. `chunk`: how many
-    samples the encoders take at once, null for all of a batch: fewer need less memory and a third more time.
+    `ema`: the decay of an average of the weights, which then counts instead of them; null for none. `start_share`: the
+    share of the weights that training began with in those that it leaves, below 1; 0 for those that were learned alone.
+    `chunk`: how many samples the encoders take at once, null for all of a batch: fewer need less memory and a third
+    more time.
     `validate_every`: steps between two evaluations on the validation split; the best one is kept.
     """
 
@@ -112,6 +114,7 @@ class OptimSettings:
     warmup_steps: int
     clip_norm: float
     ema: float | None
+    start_share: float
     chunk: int | None
     validate_every: int
 
@@ -143,9 +146,10 @@ class AugmentSettings:
 
 @dataclass(frozen=True)
 class PretrainSettings:
-    """`init`: scratch, champion (the champion's pretrained model; scratch while there is none), or the folder of a
-    saved model, from the project's root. `objectives`: components, each with its `weight` in the sum that is trained,
-    on every which step it runs (`every`) and on how many samples (`batch_size`, null for that of `optim`)."""
+    """`init`: scratch, champion (the champion's pretrained model; scratch while there is none), or a saved model: its
+    folder, from the project's root, or OWNER/NAME on the hub, with @REVISION for one commit, tag or branch.
+    `objectives`: components, each with its `weight` in the sum that is trained, on every which step it runs (`every`)
+    and on how many samples (`batch_size`, null for that of `optim`)."""
 
     __pydantic_config__ = STRICT
     init: str
@@ -179,8 +183,8 @@ class FinetuneSettings:
 @dataclass(frozen=True)
 class TrainSettings:
     """Where and how training runs. `device`: auto (the GPU if there is one), cpu or cuda; `precision`: auto (bf16 on a
-    GPU and on a CPU that computes in it, else fp32), fp32 or bf16. `devices`: how many GPUs of this machine (or
-    processes, on a CPU) train together, on each of `nodes` machines."""
+    GPU and on a CPU that computes in it, else fp32), fp32 or bf16. `devices`: how many GPUs of this machine, which
+    are leased (or processes, on a CPU), train together, on each of `nodes` machines."""
 
     __pydantic_config__ = STRICT
     device: str

@@ -6,7 +6,6 @@ the log, an output that is complete or absent, its lineage and its last word (`s
 
 import contextlib
 import hashlib
-import importlib
 import json
 import os
 import sys
@@ -16,9 +15,10 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from mmcore import fingerprint, owner, params
+from mmcore import fingerprint, leases, owner
 from mmcore.fingerprint import modules_of, modules_of_task
 from mmcore.models.card import card
+from mmcore.plugins import import_plugins, load_settings
 from mmcore.settings import Settings
 from mmcore.training.launch import OWNER, launch, spread
 from mmcore.workspace import (
@@ -43,7 +43,8 @@ class Call:
     """What a stage function receives: the folder it fills and where everything else is.
 
     `item`: the task of `finetune@<task>`, else empty. `checkpoints` belongs to this very combination of code,
-    inputs and settings. `start`: the model that a pretraining goes on from, null for none.
+    inputs and settings. `start`: the model that a pretraining goes on from, null for none. `keep`: the `handles` of
+    the stage's `Lease`.
     """
 
     output: Path
@@ -53,16 +54,19 @@ class Call:
     logs: Path
     checkpoints: Path
     start: Path | None = None
+    keep: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True)
 class Stage:
-    """`run` fills the folder; `output` says which one; `modules` are the roots of the stage's code fingerprint."""
+    """`run` fills the folder; `output` says which one; `modules` are the roots of the stage's code fingerprint.
+    `gpus`: how many GPUs it computes on, where it is not to be a processor."""
 
     run: Callable[[Call], None]
     output: Callable[[Workspace, str], Path]
     modules: Callable[[Settings, str], list[str]]
     leaves_model: bool = False
+    gpus: Callable[[Settings], int] = lambda settings: 0
 
 
 def _code(call: Call) -> None:
@@ -96,7 +100,7 @@ def _prepare(call: Call) -> None:
 
 def _pretrain(call: Call) -> None:
     if spread(call.settings.train):
-        return launch(["stage", "pretrain", "--rank", str(call.output)], call.settings.train)
+        return _launch(call, "pretrain", *([] if call.start is None else ["--init", str(call.start)]))
     from mmcore.training.pretrain import pretrain
 
     pretrain(
@@ -112,11 +116,15 @@ def _finetune(call: Call) -> None:
         print(f"{call.item} is skipped: {reason}")
         return write_json(call.output / SKIPPED, {"reason": reason})
     if spread(call.settings.train):
-        return launch(["stage", f"finetune@{call.item}", "--rank", str(call.output)], call.settings.train)
+        return _launch(call, f"finetune@{call.item}")
     finetune(
         call.item, call.workspace.prepared, call.workspace.pretrained, call.output, call.settings,
         checkpoints=call.checkpoints, logs=call.logs,
     )  # fmt: skip
+
+
+def _launch(call: Call, name: str, *words: str) -> None:
+    launch(["stage", name, "--rank", str(call.output), *words], call.settings.train, keep=call.keep)
 
 
 def _evaluate(call: Call) -> None:
@@ -161,6 +169,7 @@ STAGES: dict[str, Stage] = {
             *MODALITIES,
         ],
         leaves_model=True,
+        gpus=lambda settings: settings.train.devices,
     ),
     "finetune": Stage(
         _finetune,
@@ -173,6 +182,7 @@ STAGES: dict[str, Stage] = {
             *MODALITIES,
         ],
         leaves_model=True,
+        gpus=lambda settings: settings.train.devices,
     ),
     "evaluate": Stage(
         _evaluate,
@@ -183,6 +193,7 @@ STAGES: dict[str, Stage] = {
             *modules_of("models.encoders", settings.model.encoders.values()),
             *MODALITIES,
         ],
+        gpus=lambda settings: 1,
     ),
     "reference": Stage(
         _reference,
@@ -218,8 +229,9 @@ def run(root: Path, name: str) -> None:
             start = _start(workspace, settings, name)
             lineage = {} if name == "code" else _lineage(workspace, name, item, start)
             checkpoints = _checkpoints(workspace, name, lineage)
+            held = leases.gpus(settings.train, stage.gpus(settings), f"the stage {name} of {root}")
             with write_folder(stage.output(workspace, item)) as output, _only_listed_code(workspace, name):
-                stage.run(Call(output, workspace, settings, item, logs, checkpoints, start))
+                stage.run(Call(output, workspace, settings, item, logs, checkpoints, start, held.handles))
                 if lineage:
                     write_json(output / "lineage.json", lineage)
                 if stage.leaves_model and not (output / SKIPPED).exists():
@@ -242,13 +254,13 @@ def mark_done(workspace: Workspace, name: str) -> None:
     write_json(workspace.logs(name) / "status.json", {"state": "done", "reason": "", "error": ""})
 
 
-def rank(root: Path, name: str, output: Path) -> None:
-    """Take part in a training stage that another process runs and has spread over ranks; it looks after the rest."""
+def rank(root: Path, name: str, output: Path, start: Path | None) -> None:
+    """Take part in a training stage that another process runs and has spread over ranks; it looks after the rest, and
+    has found the model that a pretraining is to `start` from."""
     stage, item = _find(name)
     workspace = Workspace(root)
     owner.end_with_run(os.environ.get(OWNER))
     settings = load_settings(workspace)
-    start = _start(workspace, settings, name)
     checkpoints = _checkpoints(workspace, name, _lineage(workspace, name, item, start))
     stage.run(Call(output, workspace, settings, item, workspace.logs(name), checkpoints, start))
 
@@ -260,19 +272,23 @@ def score(root: Path, tasks: Path, output: Path) -> None:
     workspace = Workspace(root)
     settings = load_settings(workspace)
     with _own_output(), write_folder(output) as folder:
+        leases.gpus(settings.train, 1, f"the evaluation of {tasks}")
         evaluate(workspace.prepared, tasks, folder, settings, data=workspace.data, validated=workspace.validated)
 
 
 def rehearse(workspace: Workspace, settings: Settings) -> str:
     """Build everything the settings name, without data or memory for it; returns a line that describes the model.
 
-    Raises ValueError or LookupError for a component or option that does not exist, a device that cannot be used,
-    and a task for which data/ has no rows. Leaves a mark, so that the next run need not do it again.
+    Raises ValueError or LookupError for a component or option that does not exist, a device that cannot be used, a
+    model to start from that cannot be had, and a task for which data/ has no rows. Leaves a mark, so that the next run
+    need not do it again.
     """
     from mmcore import project
     from mmcore.training.rehearsal import rehearse as build
 
     import_plugins(workspace, settings)
+    if settings.pretrain.init != "champion":  # which is fetched when it is needed
+        _start(workspace, settings, "pretrain")
     line = build(workspace.data, settings)
     mark = project.checked(workspace, settings)
     write_json(mark, {"model": line})
@@ -287,29 +303,6 @@ def _only_listed_code(workspace: Workspace, name: str) -> Iterator[None]:
     used = {module for module in set(sys.modules) - before - {RAY} if module.partition(".")[0] == "mmcore"}
     missing = used - set(read_json(workspace.code(name))["modules"]) if name != "code" else set()
     assert not missing, f"the code fingerprint of {name} lacks {', '.join(sorted(missing))}; add them to STAGES"
-
-
-def load_settings(workspace: Workspace) -> Settings:
-    """The settings of the project, its plugins imported, so that what they add can be found by name."""
-    settings = params.load(workspace.params)
-    import_plugins(workspace, settings)
-    return settings
-
-
-def import_plugins(workspace: Workspace, settings: Settings) -> None:
-    """Let the modules that `plugins` names enter their components; LookupError for one that cannot be found."""
-    # `python -m mmcore` looks into the project's folder by itself, the command `mmcore` does not.
-    if str(workspace.root) not in sys.path:
-        sys.path.insert(0, str(workspace.root))
-    for plugin in settings.plugins:
-        try:
-            importlib.import_module(plugin)
-        except ModuleNotFoundError as error:
-            if error.name not in (plugin, plugin.partition(".")[0]):
-                raise
-            raise LookupError(
-                f"the plugin '{plugin}' cannot be found; put it into {workspace.root} or on the Python path"
-            ) from None
 
 
 def _checkpoints(workspace: Workspace, name: str, lineage: dict[str, Any]) -> Path:
@@ -327,20 +320,13 @@ def _find(name: str) -> tuple[Stage, str]:
 
 
 def _start(workspace: Workspace, settings: Settings, name: str) -> Path | None:
-    """For the stage `pretrain` the folder of the model that `pretrain.init` names; null for scratch, and where there is
-    no champion yet. ValueError if there is no saved model."""
-    init = settings.pretrain.init
-    if name != "pretrain" or init == "scratch":
+    """For the stage `pretrain` the folder of the model that it goes on from, see `starts.find`; null for the others."""
+    if name != "pretrain" or settings.pretrain.init == "scratch":
         return None
-    if init == "champion":
-        # Not at the top: DVC takes a second to import, and its code has no part in what a model learns.
-        from mmcore import releases
+    # Not at the top: what it needs takes seconds to import, and its code has no part in what a model learns.
+    from mmcore import starts
 
-        return releases.champions_pretrained(workspace, settings.name)
-    folder = workspace.root / init
-    if not (folder / "config.json").is_file():
-        raise ValueError(f"pretrain.init is '{init}'; choose scratch, champion, or the folder of a saved model")
-    return folder
+    return starts.find(workspace, settings)
 
 
 def _lineage(workspace: Workspace, name: str, item: str, start: Path | None) -> dict[str, Any]:
@@ -370,6 +356,7 @@ def _lineage(workspace: Workspace, name: str, item: str, start: Path | None) -> 
         used[key] = value
     if start is not None:
         inputs["start"] = hash_file(start / "model.safetensors")
+        inputs["start_tokenizer"] = hash_file(start / "tokenizer.json")
     return {"stage": name, "inputs": inputs, "settings": used}
 
 

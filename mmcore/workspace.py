@@ -225,7 +225,7 @@ def run_lock(path: Path, holder: str, *, patience: float = 0.0) -> Iterator[None
     path.parent.mkdir(parents=True, exist_ok=True)
     with open(path, "a+", encoding="utf-8") as file:
         deadline = time.monotonic() + patience
-        while not _locked(file):
+        while not locked(file):
             if time.monotonic() >= deadline:
                 file.seek(0)
                 other = file.read().strip() or "another process"
@@ -240,7 +240,8 @@ def run_lock(path: Path, holder: str, *, patience: float = 0.0) -> Iterator[None
         file.truncate(0)
 
 
-def _locked(file: IO[str]) -> bool:
+def locked(file: IO[str] | int) -> bool:
+    """Whether this process has the lock of the open file now; it keeps it as long as the file is open."""
     try:
         fcntl.flock(file, fcntl.LOCK_EX | fcntl.LOCK_NB)
     except BlockingIOError:

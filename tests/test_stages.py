@@ -1,7 +1,10 @@
 """What surrounds every stage; the chain itself is tried in test_end_to_end.py."""
 
 import dataclasses
+import os
 import shutil
+import signal
+import subprocess
 import sys
 from pathlib import Path
 
@@ -10,7 +13,7 @@ import pytest
 from mmcore import params, stages
 from mmcore.data import store
 from mmcore.settings import Settings
-from mmcore.workspace import Workspace, write_json
+from mmcore.workspace import Workspace, read_json, write_json
 from tests.conftest import ROOT
 
 PLUGIN = """
@@ -58,23 +61,54 @@ def test_a_changed_decision_is_another_lineage(workspace: Workspace) -> None:
     assert before != after
 
 
-def started(init: str) -> Settings:
-    read = params.load(ROOT / "params.yaml")
-    return dataclasses.replace(read, pretrain=dataclasses.replace(read.pretrain, init=init))
-
-
-def test_a_pretraining_starts_from_a_folder_of_the_project_and_its_weights_are_part_of_the_lineage(
-    workspace: Workspace,
-) -> None:
-    assert stages._start(workspace, started("scratch"), "pretrain") is None
-    with pytest.raises(ValueError, match=r"pretrain\.init is 'models/old'; choose scratch, champion, or the folder"):
-        stages._start(workspace, started("models/old"), "pretrain")
+def test_another_model_to_start_from_is_another_lineage_whatever_its_name(workspace: Workspace) -> None:
     for name in ("params.yaml", "dvc.yaml"):
         shutil.copy(ROOT / name, workspace.root)
     write_json(workspace.code("pretrain"), {"sha256": "0"})
-    write_json(workspace.root / "models" / "old" / "config.json", {})
-    (workspace.root / "models" / "old" / "model.safetensors").write_bytes(b"weights")
-    start = stages._start(workspace, started("models/old"), "pretrain")
-    assert start == workspace.root / "models" / "old"
-    with_it, without = (stages._lineage(workspace, "pretrain", "", one) for one in (start, None))
-    assert with_it["inputs"].keys() - without["inputs"].keys() == {"start"}
+    start = workspace.root / "start"
+    start.mkdir()
+    found = []
+    for weights, words in ((b"weights", b"words"), (b"others", b"words"), (b"others", b"more")):
+        (start / "model.safetensors").write_bytes(weights)
+        (start / "tokenizer.json").write_bytes(words)
+        found.append(stages._lineage(workspace, "pretrain", "", start)["inputs"])
+    without = stages._lineage(workspace, "pretrain", "", None)["inputs"]
+    assert found[0].keys() - without.keys() == {"start", "start_tokenizer"}
+    assert len({str(one) for one in found}) == 3
+
+
+def test_a_start_that_cannot_be_had_is_named_before_a_run(workspace: Workspace) -> None:
+    (workspace.root / "own_parts.py").write_text(PLUGIN)
+    read = settings("own_parts")
+    lost = dataclasses.replace(read, pretrain=dataclasses.replace(read.pretrain, init="models"))
+    with pytest.raises(ValueError, match=r"pretrain\.init is 'models', and there is no folder 'models' in "):
+        stages.rehearse(workspace, lost)
+
+
+def test_a_stage_waits_for_its_gpu_says_who_has_it_and_ends_when_it_is_told_to(
+    workspace: Workspace, tmp_path: Path
+) -> None:
+    for name in ("params.yaml", "dvc.yaml"):
+        shutil.copy(ROOT / name, workspace.root)
+    params.change(workspace.params, assignments=["train.device=cuda", "train.devices=2"])
+    write_json(workspace.code("pretrain"), {"sha256": "0"})
+    write_json(workspace.prepared / "lineage.json", {})
+    environment = os.environ | {
+        "CUDA_VISIBLE_DEVICES": "MIG-1,MIG-2", "MMCORE_LEASES": str(tmp_path / "leases"), "PYTHONPATH": str(ROOT),
+    }  # fmt: skip
+    hold = "import sys; from mmcore import leases; leases.lease(['MIG-1'], 1, 'me'); print(flush=True); input()"
+    pipes = {"stdin": subprocess.PIPE, "stdout": subprocess.PIPE, "stderr": subprocess.PIPE, "text": True}
+    holder = subprocess.Popen([sys.executable, "-c", hold], env=environment, **pipes)
+    holder.stdout.readline()
+    words = [sys.executable, "-m", "mmcore", "stage", "pretrain"]
+    stage = subprocess.Popen(words, cwd=workspace.root, env=environment, **pipes)
+    told = stage.stderr.readline()
+    stage.send_signal(signal.SIGTERM)
+    stage.communicate()
+    holder.communicate("\n")
+    assert "waiting for 2 of 2 GPUs: MIG-1 is held by " in told
+    status = read_json(workspace.logs("pretrain") / "status.json")
+    assert status == {
+        "state": "interrupted", "reason": "stopped while waiting for GPUs", "error": "KeyboardInterrupt"
+    }  # fmt: skip
+    assert not workspace.pretrained.exists()

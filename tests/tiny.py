@@ -193,7 +193,7 @@ def model(*, seed: int = 0, settings: ModelSettings = MODEL) -> MultimodalModel:
 def optim(**changes: Any) -> OptimSettings:
     values: dict[str, Any] = {
         "algorithm": "adamw", "steps": 6, "max_seconds": None, "batch_size": 6, "lr": 3e-3, "weight_decay": 0.05,
-        "warmup_steps": 2, "clip_norm": 1.0, "ema": None, "chunk": None, "validate_every": 3,
+        "warmup_steps": 2, "clip_norm": 1.0, "ema": None, "start_share": 0.0, "chunk": None, "validate_every": 3,
     }  # fmt: skip
     return OptimSettings(**{**values, **changes})
 

@@ -90,7 +90,8 @@ def train(precision: str, count: int, took: Callable[[], None], source: Source |
     """`source`: where the batches come from, null for memory."""
     optim = OptimSettings(
         algorithm="adamw", steps=count + 1, max_seconds=None, batch_size=work.BATCH, lr=work.RATE,
-        weight_decay=work.DECAY, warmup_steps=0, clip_norm=1.0, ema=None, chunk=None, validate_every=count + 1,
+        weight_decay=work.DECAY, warmup_steps=0, clip_norm=1.0, ema=None, start_share=0.0, chunk=None,
+        validate_every=count + 1,
     )  # fmt: skip
     settings = TrainSettings(device="cpu", devices=1, nodes=1, threads=torch.get_num_threads(), precision=precision)
     with tempfile.TemporaryDirectory(prefix="mmcore-bench-") as folder:

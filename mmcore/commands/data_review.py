@@ -3,11 +3,11 @@
 import argparse
 
 from mmcore.data.store import SPLITS, read_table
+from mmcore.plugins import load_settings
 from mmcore.quality.components import TASK
 from mmcore.quality.consistency import check_model, misfits
 from mmcore.quality.embed_shards import embed_pairs
 from mmcore.quality.review import PAGE, TABLE, review_table, write_review
-from mmcore.stages import load_settings
 from mmcore.training.device import choose
 from mmcore.workspace import Workspace, write_folder
 

@@ -5,7 +5,8 @@ import tempfile
 from collections.abc import Sequence
 from pathlib import Path
 
-from mmcore import params, stages
+from mmcore import params
+from mmcore.plugins import import_plugins
 from mmcore.report.readers import duration
 from mmcore.training.costs import Costs, costs
 from mmcore.workspace import Workspace
@@ -18,7 +19,7 @@ def plan_costs(workspace: Workspace, preset: str | None, assignments: Sequence[s
         presets = [params.preset(workspace.root, preset)] if preset else []
         params.change(path, presets=presets, assignments=assignments)
         settings = params.load(path)
-    stages.import_plugins(workspace, settings)
+    import_plugins(workspace, settings)
     return "\n".join(_lines(costs(settings), settings.pretrain.optim.steps))
 
 

@@ -7,10 +7,10 @@ from pathlib import Path
 from mmcore import releases
 from mmcore.evaluation.gate import model_hash
 from mmcore.ledger import Ledger
+from mmcore.plugins import import_plugins
 from mmcore.serving import serve as server
 from mmcore.serving.package import bento_path, package
 from mmcore.settings import Settings
-from mmcore.stages import import_plugins
 from mmcore.workspace import Workspace
 
 

@@ -9,13 +9,11 @@ from pathlib import Path
 from typing import Any
 
 import torch
-from huggingface_hub import snapshot_download
 from torch import Tensor
 from transformers import AutoConfig, AutoModel, PretrainedConfig, PreTrainedModel
 
+from mmcore.models import saved
 from mmcore.models.multimodal import MODEL_TYPE, Input, MultimodalModel
-
-FILES = ["config.json", "model.safetensors", "tokenizer.json"]
 
 
 class HubConfig(PretrainedConfig):  # type: ignore[no-untyped-call]
@@ -38,15 +36,14 @@ class HubModel(PreTrainedModel):  # type: ignore[no-untyped-call]
         cls, pretrained_model_name_or_path: str | os.PathLike[str], *, config: HubConfig | None = None,
         dtype: torch.dtype = torch.float32, revision: str | None = None, **options: Any,
     ) -> "HubModel":  # fmt: skip
-        """The model saved in a folder or under an id of the hub, in evaluation mode; TypeError for options of
-        transformers other than `dtype` and `revision`."""
+        """The model saved in a folder or under an id of the hub, in evaluation mode; FileNotFoundError if there is
+        none, TypeError for options of transformers other than `dtype` and `revision`."""
         options = {name: value for name, value in options.items() if value not in (None, False)}
         if options:
             raise TypeError(f"a model of mmcore is loaded without the option '{next(iter(options))}'")
         folder = Path(pretrained_model_name_or_path)
         if not folder.is_dir():
-            name = str(pretrained_model_name_or_path)
-            folder = Path(snapshot_download(name, revision=revision, allow_patterns=FILES))
+            folder = saved.fetched(str(pretrained_model_name_or_path), revision)
         made = cls(config or HubConfig.from_pretrained(folder), MultimodalModel.load(folder).to(dtype))
         made.train(False)
         return made

@@ -31,7 +31,7 @@ def choose(train: TrainSettings) -> Device:
     if train.precision not in ("auto", "fp32", "bf16"):
         raise ValueError(f"train.precision is '{train.precision}'; choose auto, fp32 or bf16")
     torch.set_num_threads(train.threads)
-    if train.device == "cpu" or (train.device == "auto" and not hardware.gpu_visible()):
+    if not hardware.gpu_wanted(train.device):
         _repeatable()
         native = "bf16" if hardware.cpu_has_bf16() else "fp32"
         precision = native if train.precision == "auto" else train.precision

@@ -15,6 +15,7 @@ from mmcore.tasks import TASKS
 from mmcore.training import checkpoint
 from mmcore.training.adapters import ADAPTERS
 from mmcore.training.beside import Beside
+from mmcore.training.blend import Start, check_share
 from mmcore.training.device import choose
 from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import write_json
@@ -28,6 +29,7 @@ def finetune(
     `task` names a section of `settings.finetune`; the data have what it needs, see `lacking`.
     """
     own = settings.finetune[task]
+    check_share(own.optim, f"finetune.{task}", own.init)
     learner = TASKS.build(own.task)
     train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
     trained = Beside(learner, own.beside, train) if own.beside else learner
@@ -40,6 +42,7 @@ def finetune(
         model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
     else:
         raise ValueError(f"finetune.{task}.init is '{own.init}'; choose pretrained or scratch")
+    begun = Start.of(model) if own.optim.start_share else None
     learner.configure(model)
     adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
     if adapter is not None:
@@ -52,10 +55,14 @@ def finetune(
     )  # fmt: skip
     if adapter is not None:
         adapter.fold(model)
+    notes: list[str] = list(trained.notes) if isinstance(trained, Beside) else []
+    if begun is not None:
+        result, note = begun.blend(model, learner, validation, own.optim, result)
+        notes.append(note)
     if ranks.rank() == 0:
         learner.conclude(model, train, validation, batch_size=own.optim.batch_size)
         model.save(output)
-        write_training(output, result, trained.notes if isinstance(trained, Beside) else [])
+        write_training(output, result, notes)
         checkpoint.remove(checkpoints)
     ranks.end()
 

@@ -127,6 +127,15 @@ def fit(
     return state.finish()
 
 
+def validated(model: MultimodalModel, learner: Learner, corpus: Rows, *, batch_size: int) -> dict[str, float]:
+    """The numbers of `model`, which is in evaluation mode, on `corpus`; rank 0 finds them for all."""
+    numbers: dict[str, float] = {}
+    if ranks.rank() == 0:
+        with ranks.alone():
+            numbers = learner.validate(model, corpus, batch_size=batch_size)
+    return ranks.from_first(numbers)
+
+
 class _State:
     """Everything that changes while training, and how it is saved."""
 
@@ -210,11 +219,8 @@ class _State:
     def validate(self, corpus: Rows) -> float:
         """The headline number on `corpus`; the weights are kept if it is the best so far."""
         name, direction = self.learner.headline
-        numbers: dict[str, float] = {}
-        if ranks.rank() == 0:
-            with self._evaluating(), ranks.alone():
-                numbers = self.learner.validate(self.model, corpus, batch_size=self.optim.batch_size)
-        numbers = ranks.from_first(numbers)
+        with self._evaluating():
+            numbers = validated(self.model, self.learner, corpus, batch_size=self.optim.batch_size)
         value, best = numbers[name], self.best_validation.get(name)
         if best is None or (value < best if direction == "min" else value > best):
             self.best = {key: tensor.detach().clone() for key, tensor in self._weights().items()}

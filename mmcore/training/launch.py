@@ -16,8 +16,10 @@ def spread(train: TrainSettings) -> bool:
     return train.devices * train.nodes > 1 and "TORCHELASTIC_RUN_ID" not in os.environ
 
 
-def launch(words: Sequence[str], train: TrainSettings) -> None:
+def launch(words: Sequence[str], train: TrainSettings, *, keep: Sequence[int] = ()) -> None:
     """Run `python -m mmcore WORDS` on every rank, `train.devices` on this machine, and wait for all of them.
+
+    `keep`: open files that torchrun is given, too: the leases on the GPUs, which it may use longer than this process.
 
     Over several machines (`train.nodes`) each runs the same stage; they meet at the address in MMCORE_RENDEZVOUS. A
     rank that dies takes the others with it, and all start again from the last checkpoint, three times at most.
@@ -37,7 +39,7 @@ def launch(words: Sequence[str], train: TrainSettings) -> None:
         # hour (pytorch/pytorch#135712).
         "TORCH_DISABLE_SHARE_RDZV_TCP_STORE": "1",
     }  # fmt: skip
-    process = subprocess.Popen([*torchrun, "-m", "mmcore", *words], env=environment)
+    process = subprocess.Popen([*torchrun, "-m", "mmcore", *words], env=environment, pass_fds=tuple(keep))
     asked: list[int] = []
 
     def hand_on(number: int, _: object) -> None:

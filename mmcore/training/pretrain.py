@@ -12,6 +12,7 @@ from mmcore.models.processor import Processor
 from mmcore.objectives._mixture import Mixture
 from mmcore.settings import Settings
 from mmcore.training import checkpoint
+from mmcore.training.blend import Start, check_share
 from mmcore.training.device import choose
 from mmcore.training.finetune import write_training
 from mmcore.training.fit import fit
@@ -27,6 +28,7 @@ def pretrain(
     an earlier call was interrupted, and removed at the end; curves go to `logs`.
     """
     pre = settings.pretrain
+    check_share(pre.optim, "pretrain", pre.init)
     device = choose(settings.train)
     ranks.begin(device.torch)
     train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
@@ -36,13 +38,20 @@ def pretrain(
         model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
     else:
         model = _going_on(start, settings)
+    begun = Start.of(model) if start is not None and pre.optim.start_share else None
     result = fit(
         model, mixture, train, validation, optim=pre.optim, augment=pre.augment, device=device, seed=settings.seed,
         checkpoints=checkpoints, logs=logs, phase="pretrain",
     )  # fmt: skip
+    notes = mixture.notes
+    if begun is not None:
+        result, note = begun.blend(model, mixture, validation, pre.optim, result)
+        notes = [*notes, note]
+    elif pre.optim.start_share:
+        notes = [*notes, "start_share: there is no champion yet to go back to; the weights are those learned"]
     if ranks.rank() == 0:
         model.save(output)
-        write_training(output, result, mixture.notes)
+        write_training(output, result, notes)
         checkpoint.remove(checkpoints)
     ranks.end()
 

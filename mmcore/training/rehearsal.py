@@ -12,6 +12,7 @@ from mmcore.objectives import OBJECTIVES
 from mmcore.settings import Settings
 from mmcore.tasks import TASKS
 from mmcore.training.adapters import ADAPTERS
+from mmcore.training.blend import check_share
 from mmcore.training.device import choose
 
 
@@ -25,7 +26,9 @@ def rehearse(data: Path, settings: Settings) -> str:
     device = choose(settings.train)
     objectives = [OBJECTIVES.build(spec) for spec in settings.pretrain.objectives]
     needs = {task: TASKS.build(settings.finetune[task].task).needs for task in settings.tasks}
+    check_share(settings.pretrain.optim, "pretrain", settings.pretrain.init)
     for task in settings.tasks:
+        check_share(settings.finetune[task].optim, f"finetune.{task}", settings.finetune[task].init)
         if (adapter := settings.finetune[task].adapter) is not None:
             ADAPTERS.build(adapter)
         for spec in settings.finetune[task].beside:
