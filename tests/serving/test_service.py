@@ -1,7 +1,9 @@
 """The service in this process: routing, middleware and batching are BentoML's own, no server is started."""
 
+import importlib.util
 import io
 import json
+import re
 import shutil
 import struct
 import zlib
@@ -15,9 +17,10 @@ import pytest
 from PIL import Image
 from starlette.testclient import TestClient
 
-from mmcore.serving.client import Sent, form
+from mmcore.serving.client import Client, Sent, form
 from mmcore.workspace import read_json, write_json
 from tests import tiny
+from tests.conftest import ROOT
 from tests.serving.conftest import World, apng, noise, png, wav
 
 # What BentoML and Starlette warn about themselves.
@@ -215,3 +218,56 @@ def test_a_release_without_a_task_has_no_endpoint_for_it(world: World, tmp_path:
     service = make_service(tmp_path / "release")
     assert list(service.apis) == ["caption"]
     assert service.middlewares[0][1]["forms"] == ["/caption"]
+
+
+class Asked(Client):
+    """The client that people use, asking the service in this process."""
+
+    def __init__(self, client: TestClient) -> None:
+        super().__init__("127.0.0.1", 0)
+        self._client = client
+
+    def request(
+        self, method: str, path: str, body: bytes | None = None, headers: dict[str, str] | None = None, *,
+        seconds: float = 60.0,
+    ) -> tuple[int, bytes]:  # fmt: skip
+        answer = self._client.request(method, path, content=body, headers=headers)
+        return answer.status_code, answer.content
+
+
+@pytest.fixture(scope="module")
+def recipes(tmp_path_factory: pytest.TempPathFactory) -> Any:
+    """A module of what docs/recipes.md defines; its last lines, which ask a running service, are left out."""
+    blocks = re.findall(r"```python\n(.*?)```", (ROOT / "docs" / "recipes.md").read_text(), re.DOTALL)
+    path = tmp_path_factory.mktemp("recipes") / "recipes_of_the_docs.py"
+    path.write_text("\n\n".join(block for block in blocks if not block.startswith("assistant")))
+    spec = importlib.util.spec_from_file_location(path.stem, path)
+    assert spec is not None
+    assert spec.loader is not None
+    module = importlib.util.module_from_spec(spec)
+    spec.loader.exec_module(module)
+    return module
+
+
+def test_an_assistant_finds_the_picture_and_answers_about_it_or_passes_on(
+    client: TestClient, recipes: Any, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    service = Asked(client)
+    for colour in tiny.COLOURS:
+        (tmp_path / f"{colour}.png").write_bytes(png(tiny.picture(colour, "left")))
+    assistant = recipes.Assistant(tmp_path, service)
+    found = assistant.find("a red square")
+    ranked = service.post("/rank", [("text", "a red square"), *(("images", one) for one in assistant.pictures)])
+    assert found == sorted(f"{colour}.png" for colour in tiny.COLOURS)[ranked["order"][0]]
+    image = ("image", (found, (tmp_path / found).read_bytes()))
+    [told] = service.post("/choose", [("task", "questions"), ("question", "which colour is it?"), image])
+    for sure, said in ((0.0, told["answer"]), (1.1, "I am not sure: a colleague will look at it.")):
+        monkeypatch.setattr(recipes, "SURE", sure)
+        assert assistant.answer("which colour is it?") == said
+
+
+def test_a_clip_is_called_unusual_or_not(client: TestClient, recipes: Any) -> None:
+    service, clip = Asked(client), ("clip.png", apng(tiny.clip(1)["video"]))
+    [told] = service.post("/choose", [("task", "anomalies"), ("clip", clip)])
+    assert recipes.unusual(clip, service) == (told["answer"] == "unusual")
+    assert set(told["classes"]) == {"usual", "unusual"}
