@@ -97,11 +97,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Curves:
-    """The training of one stage: name of the curve -> (step, value) points, losses and validation marks apart."""
+    """The training of one stage: name of the curve -> (step, value) points; losses, validation marks and what was
+    measured beside them (of `workspace.MEASURED` what the file has) apart."""
 
     stage: str
     losses: dict[str, list[tuple[float, float]]]
     validation: dict[str, list[tuple[float, float]]]
+    measured: dict[str, list[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -216,9 +218,10 @@ def read_logged(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def _curves(stage: str, path: Path) -> Curves:
-    curves = {key: points for key, points in read_logged(path).items() if key not in MEASURED}
-    validation = {key: curve for key, curve in curves.items() if key.startswith("validation")}
-    return Curves(stage, {key: curve for key, curve in curves.items() if key not in validation}, validation)
+    curves = read_logged(path)
+    measured = {key: curves.pop(key) for key in MEASURED if key in curves}
+    validation = {key: curves.pop(key) for key in list(curves) if key.startswith("validation")}
+    return Curves(stage, curves, validation, measured)
 
 
 def read_failure(workspace: Workspace, stage: str) -> str:
