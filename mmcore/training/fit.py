@@ -208,8 +208,9 @@ class _State:
         seconds = max(self.seconds + self._took - self._logged_seconds, 1e-9)
         speed = self.operations / seconds
         row = {
-            "step": self.step, "seconds": round(self.seconds + self._took, 3), "lr": self._rate,
-            "grad_norm": self._norm, "samples_per_second": round(self.samples / seconds, 1),
+            "step": self.step, "loss": sum(means.values()) if means else None,
+            "seconds": round(self.seconds + self._took, 3), "lr": self._rate, "grad_norm": self._norm,
+            "samples_per_second": round(self.samples / seconds, 1),
             "teraflops": float(f"{speed * ranks.size() / 1e12:.4g}"),
             "mfu": None if self.peak is None else round(speed / self.peak, 4),
             "data_wait": round(self._waited / seconds, 4), "memory_mb": round(most_memory(self.device.torch)), **means,

@@ -141,6 +141,7 @@ def test_curves_hold_every_term_and_the_validation(tmp_path):
     for name in ("lr", "grad_norm", "samples_per_second", "seconds", "teraflops", "mfu", "memory_mb", *learner().terms):
         assert float(logged[0][name]) >= 0
     assert float(logged[0]["data_wait"]) < 1
+    assert float(logged[0]["loss"]) == pytest.approx(sum(float(logged[0][name]) for name in learner().terms))
 
 
 def test_curves_say_how_much_is_computed_and_what_share_of_the_most_that_is(tmp_path, monkeypatch):
