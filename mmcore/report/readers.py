@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -119,9 +119,11 @@ class Lineage:
 def read_run(workspace: Workspace) -> Run | None:
     """The last run's name, machine and times."""
     path = workspace.artifacts / "run.json"
-    if not path.is_file():
-        return None
-    content = _object(path)
+    return to_run(_object(path)) if path.is_file() else None
+
+
+def to_run(content: Mapping[str, Any]) -> Run:
+    """A run as its record tells it."""
     shown = ("started", "device", "threads", "precision", "memory")
     stages = [
         StageRun(str(stage.get("name", "?")), number(stage.get("seconds")) or 0.0, str(stage.get("state", "done")))
