@@ -35,8 +35,9 @@ R = TypeVar("R")
 
 @contextlib.contextmanager
 def step(run: Run, name: str, **options: Any) -> Iterator[Step]:
-    """A step of the run: a line on the terminal, its log, its place in run.json, also when it fails."""
+    """A step of the run: a line on the terminal, its place in run.json while it works and when it ends or fails."""
     line = Step(name, **options)
+    run.begin(name)
     try:
         with line:
             yield line

@@ -209,9 +209,14 @@ def _with_server(workspace: Workspace, words: list[str]) -> int:
 
 
 def _report(arguments: argparse.Namespace) -> None:
-    from mmcore.report.build import build
+    if arguments.follow:
+        from mmcore.commands.report_follow import follow
 
-    print(build(_here()))
+        follow(_here(), show=arguments.open)
+    else:
+        from mmcore.report.build import build
+
+        print(build(_here()))
 
 
 def _here() -> Workspace:
@@ -273,7 +278,9 @@ def _parser() -> argparse.ArgumentParser:
     monitor = _command(commands, "monitor", _monitor, "compare a batch with the drift reference")
     monitor.add_argument("batch", help="a Parquet file of the store's schema, or a folder of pictures")
     _command(commands, "schedule", _schedule, "register the nightly and the manual retrain and work through their runs")
-    _command(commands, "report", _report, "write artifacts/report/index.html anew")
+    report = _command(commands, "report", _report, "write artifacts/report/index.html anew, or watch the run at work")
+    report.add_argument("--follow", action="store_true", help="serve a page on this machine that shows the run at work")
+    report.add_argument("--open", action="store_true", help="and open it in the browser")
     init = _command(commands, "init", _init, "write a project of your own")
     init.add_argument("path")
     _command(commands, "stop", _stop, "end the background Prefect server")

@@ -1,5 +1,6 @@
 """A run's record: what was asked for, what each step took, how it ended, and where its logs lie."""
 
+import os
 import secrets
 import shutil
 import time
@@ -12,6 +13,7 @@ from mmcore import params
 from mmcore.ledger import Change, Ledger
 from mmcore.project import machine
 from mmcore.settings import Settings
+from mmcore.stages import stage_names
 from mmcore.workspace import Workspace, read_json, write_json
 
 # How a run stands. `nothing new`: it ended before the first stage, because all it reads is what the last one read.
@@ -36,10 +38,16 @@ class Run:
         self.changed = False
         self.release = ""
         self._steps: dict[str, dict[str, Any]] = {}
+        self._now: dict[str, Any] | None = None
         last = workspace.artifacts / "run.json"
         self._last: dict[str, Any] = read_json(last) if last.exists() else {}
         self.folder.mkdir(parents=True)
         write_json(self.folder / "settings.json", params.as_dict(self.settings))
+        self.write()
+
+    def begin(self, step: str) -> None:
+        """Enter that a step is at work from now on."""
+        self._now = {"name": step, "started": round(time.time(), 3)}
         self.write()
 
     def note(self, step: str, seconds: float, state: str) -> None:
@@ -47,6 +55,7 @@ class Run:
         if state == "unchanged":
             seconds = next((s["seconds"] for s in self._last.get("stages", []) if s["name"] == step), seconds)
         self._steps[step] = {"name": step, "seconds": round(seconds, 1), "state": state}
+        self._now = None
         self.write()
 
     def end(self, state: str) -> None:
@@ -80,7 +89,8 @@ class Run:
         return [change for change in own_reasons if change.reasons]
 
     def write(self) -> None:
-        """Write the record to the run's folder and, once there is something to tell, beside the artifacts."""
+        """Write the record to the run's folder, with what it is doing now, and, once there is something to tell, beside
+        the artifacts."""
         here = machine(self.settings)
         record = {
             "run": self.name,
@@ -94,7 +104,11 @@ class Run:
             "release": self.release or self._last.get("release", ""),
             "stages": list(self._steps.values()),
         }
-        write_json(self.folder / "run.json", {"workspace": str(self.workspace.root), **record})
+        own = {
+            "workspace": str(self.workspace.root), "process": os.getpid(), "now": self._now,
+            "planned": stage_names(self.settings),
+        }  # fmt: skip
+        write_json(self.folder / "run.json", {**own, **record})
         if self._steps:
             write_json(self.workspace.artifacts / "run.json", record)
 

@@ -15,9 +15,13 @@ from typing import IO, Any
 
 import yaml
 
-# What curves.csv says of every logged step beside the losses: seconds of training, the share of them that a step waited
-# for its batch, and the most memory that was used (of the GPU, or of this process).
-MEASURED = ("step", "seconds", "lr", "grad_norm", "samples_per_second", "data_wait", "memory_mb")
+# What curves.csv says of every logged step beside the single losses: their sum; seconds of training; operations of all
+# ranks, in units of 1e12 a second, and the share of what the devices could do (empty where nobody knows that); the
+# share of the seconds that a step waited for its batch, and the most memory that was used (of the GPU, or of this
+# process).
+MEASURED = (
+    "step", "loss", "seconds", "lr", "grad_norm", "samples_per_second", "teraflops", "mfu", "data_wait", "memory_mb",
+)  # fmt: skip
 
 
 @dataclass(frozen=True)

@@ -1,4 +1,5 @@
 import json
+import os
 import resource
 import shutil
 import subprocess
@@ -69,6 +70,19 @@ def finish_a_run(root: Path) -> None:
 
 def stages(run: Run) -> list[str]:
     return [name for name in stage_names(run.settings) if name != "code"]
+
+
+def test_the_record_says_which_step_is_at_work_and_whose_process_it_is(project: Path) -> None:
+    run = Run(Workspace(project))
+    run.begin("prepare")
+    record = read_json(run.folder / "run.json")
+    assert (record["now"]["name"], record["process"]) == ("prepare", os.getpid())
+    assert record["planned"] == stage_names(run.settings)
+    with steps.step(run, "pretrain"):
+        assert read_json(run.folder / "run.json")["now"]["name"] == "pretrain"
+    record = read_json(run.folder / "run.json")
+    assert (record["now"], record["stages"][0]["state"]) == (None, "done")
+    run.end(FAILED)
 
 
 def news(root: Path) -> list[str]:

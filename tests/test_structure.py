@@ -78,6 +78,28 @@ def test_a_test_file_stands_where_its_source_file_does():
     assert astray == []
 
 
+def test_dvc_plots_loss_and_validation_of_every_training(tmp_path):
+    """Cells that are empty are left out: DVC's own templates draw them as 0."""
+    for name in ("dvc.yaml", "params.yaml", ".dvc/config", ".dvc/plots/curve.json", ".gitignore"):
+        (tmp_path / name).parent.mkdir(parents=True, exist_ok=True)
+        (tmp_path / name).write_bytes((ROOT / name).read_bytes())
+    stages = ["pretrain", *(f"finetune@{task}" for task in read_yaml(ROOT / "params.yaml")["tasks"])]
+    for stage in stages:
+        (tmp_path / "artifacts" / "logs" / stage).mkdir(parents=True)
+        (tmp_path / "artifacts" / "logs" / stage / "curves.csv").write_text("step,loss,validation\n1,5,\n1,,3\n")
+    subprocess.run(["git", "init", "--quiet", str(tmp_path)], check=True)
+    words = [sys.executable, "-m", "dvc", "plots", "show", "--json"]
+    done = subprocess.run(words, cwd=tmp_path, capture_output=True, text=True, check=True)
+    shown = json.loads(done.stdout)
+    assert "errors" not in shown
+    assert set(shown["data"]) == {f"{stage}, {column}" for stage in stages for column in ("loss", "validation")}
+    for name, (plot,) in shown["data"].items():
+        column = name.rpartition(", ")[2]
+        assert plot["content"]["transform"] == [{"filter": f"datum['{column}'] !== ''"}]
+        cells = [row[column] for row in plot["content"]["data"]["values"]]
+        assert cells == (["5", ""] if column == "loss" else ["", "3"])
+
+
 def test_a_training_stage_depends_on_all_settings_that_shape_it_and_on_no_others():
     """Two ranks compute another model than one; how a model is scored changes nothing in it."""
     stages = read_yaml(ROOT / "dvc.yaml")["stages"]

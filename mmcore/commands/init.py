@@ -15,6 +15,7 @@ FILES = (
     "data.dvc",
     "requirements/bento.txt",
     ".dvc/config",
+    ".dvc/plots/curve.json",
     ".dvc/.gitignore",
     ".dvcignore",
     ".gitignore",

@@ -71,6 +71,11 @@ class Batch:
     def __len__(self) -> int:
         return len(self.ids)
 
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """The names of its inputs: what is computed from batches of one kind takes about as many operations."""
+        return tuple(self.inputs)
+
     def to(self, device: torch.device) -> "Batch":
         if device.type == "cpu":
             return self

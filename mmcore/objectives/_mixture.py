@@ -126,6 +126,11 @@ class MixedBatch:
     def __len__(self) -> int:
         return sum(len(batch) for _, batch in self.parts)
 
+    @property
+    def kind(self) -> tuple[str, ...]:
+        """The names of the losses that are computed from it."""
+        return tuple(term for stream, _ in self.parts for objective in stream.objectives for term in objective.terms)
+
     def to(self, device: torch.device) -> "MixedBatch":
         return MixedBatch([(stream, batch.to(device)) for stream, batch in self.parts])
 

@@ -3,7 +3,7 @@
 import csv
 import math
 import re
-from collections.abc import Collection
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -97,11 +97,13 @@ class Metric:
 
 @dataclass(frozen=True)
 class Curves:
-    """The training of one stage: name of the curve -> (step, value) points, losses and validation marks apart."""
+    """The training of one stage: name of the curve -> (step, value) points; losses, validation marks and what was
+    measured beside them (of `workspace.MEASURED` what the file has) apart."""
 
     stage: str
     losses: dict[str, list[tuple[float, float]]]
     validation: dict[str, list[tuple[float, float]]]
+    measured: dict[str, list[tuple[float, float]]]
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,11 @@ class Lineage:
 def read_run(workspace: Workspace) -> Run | None:
     """The last run's name, machine and times."""
     path = workspace.artifacts / "run.json"
-    if not path.is_file():
-        return None
-    content = _object(path)
+    return to_run(_object(path)) if path.is_file() else None
+
+
+def to_run(content: Mapping[str, Any]) -> Run:
+    """A run as its record tells it."""
     shown = ("started", "device", "threads", "precision", "memory")
     stages = [
         StageRun(str(stage.get("name", "?")), number(stage.get("seconds")) or 0.0, str(stage.get("state", "done")))
@@ -216,9 +220,10 @@ def read_logged(path: Path) -> dict[str, list[tuple[float, float]]]:
 
 
 def _curves(stage: str, path: Path) -> Curves:
-    curves = {key: points for key, points in read_logged(path).items() if key not in MEASURED}
-    validation = {key: curve for key, curve in curves.items() if key.startswith("validation")}
-    return Curves(stage, {key: curve for key, curve in curves.items() if key not in validation}, validation)
+    curves = read_logged(path)
+    measured = {key: curves.pop(key) for key in MEASURED if key in curves}
+    validation = {key: curves.pop(key) for key in list(curves) if key.startswith("validation")}
+    return Curves(stage, curves, validation, measured)
 
 
 def read_skipped(workspace: Workspace) -> list[str]:

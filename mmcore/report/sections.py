@@ -134,7 +134,27 @@ def training(curves: Curves) -> dict[str, Any]:
     charts = [_chart(title, "Training loss", curves.losses, dots=False)] if curves.losses else []
     if curves.validation:
         charts.append(_chart(title, "Validation, by which the best weights are chosen", curves.validation, dots=True))
-    return {"title": title, "charts": charts}
+    return {"title": title, "facts": _effort(curves), "charts": charts}
+
+
+def _effort(curves: Curves) -> list[str]:
+    """What the training took and how fast it was, by the median of its rows; of what its file lacks, nothing."""
+    typical = {name: statistics.median(value for _, value in points) for name, points in curves.measured.items()}
+    facts = []
+    if "seconds" in curves.measured:
+        step, seconds = curves.measured["seconds"][-1]
+        facts.append(f"{step:,.0f} steps in {duration(seconds)}")
+    if "samples_per_second" in typical:
+        facts.append(f"{figures.short(typical['samples_per_second'])} samples a second")
+    if "teraflops" in typical:
+        facts.append(f"{figures.short(typical['teraflops'])} teraflops")
+    if "mfu" in typical:
+        facts.append(f"{typical['mfu']:.0%} of what the device can do")
+    if "data_wait" in typical:
+        facts.append(f"{typical['data_wait']:.1%} of the time waited for data")
+    if "memory_mb" in curves.measured:
+        facts.append(f"{curves.measured['memory_mb'][-1][1] / 1000:.1f} GB of memory")
+    return facts
 
 
 def _chart(stage: str, title: str, lines: dict[str, list[tuple[float, float]]], *, dots: bool) -> dict[str, Any]:

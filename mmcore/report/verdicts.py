@@ -8,7 +8,7 @@ from mmcore.workspace import Workspace
 
 @dataclass(frozen=True)
 class Banner:
-    """`kind` is good, bad, same or none: it chooses sign and colour. `release` is the version the page is about."""
+    """`kind` is good, bad, same, busy or none: it chooses sign and colour. `release`: the version the page is about."""
 
     kind: str
     title: str

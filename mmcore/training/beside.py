@@ -25,6 +25,11 @@ class BothBatch:
     def ids(self) -> list[str]:
         return [*self.task.ids, *self.objectives.ids]
 
+    @property
+    def kind(self) -> tuple[Any, Any]:
+        """Steps on batches of one kind take about as many operations."""
+        return self.task.kind, self.objectives.kind
+
     def __len__(self) -> int:
         return len(self.task) + len(self.objectives)
 

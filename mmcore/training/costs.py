@@ -9,8 +9,6 @@ from typing import Any
 import numpy as np
 import torch
 from torch import Tensor
-from torch.nn.attention import SDPBackend, sdpa_kernel
-from torch.utils.flop_counter import FlopCounterMode
 
 from mmcore.data.batches import Batch
 from mmcore.data.modalities.audio import HOP_SECONDS, frame_size
@@ -21,6 +19,7 @@ from mmcore.models.processor import Processor
 from mmcore.objectives._mixture import Mixture, Stream
 from mmcore.settings import PrepareSettings, Settings
 from mmcore.training.device import Device, choose
+from mmcore.training.operations import Operations
 from mmcore.training.optim import Optimiser, Weights
 
 # Samples of a trial; the larger one only where the smaller one took no more than so many seconds.
@@ -105,8 +104,7 @@ def _trial(settings: Settings, model: MultimodalModel, rows: "Imagined", device:
             kept = _step(model, part, batch)
             model.chunk = None if optim.chunk is None else max(1, len(batch) // 2)
             outside = kept if model.chunk is None else _step(model, part, batch)
-            # Counted where every product can be seen: torch's own kernels of attention hide theirs.
-            with FlopCounterMode(display=False) as counter, sdpa_kernel(SDPBackend.MATH):
+            with Operations() as counted:
                 _step(model, part, batch)
             _wait(device)
             start = time.perf_counter()
@@ -116,7 +114,7 @@ def _trial(settings: Settings, model: MultimodalModel, rows: "Imagined", device:
             model.chunk = None
             scale = whole / len(batch)
             found.samples += whole * ranks * often
-            found.operations += counter.get_total_flops() * scale * ranks * often
+            found.operations += counted.total * scale * ranks * often
             found.seconds += took * scale * often
             at_once = scale if optim.chunk is None else min(scale, optim.chunk / len(batch))
             most = max(most, outside * scale + max(kept - outside, 0) * at_once)

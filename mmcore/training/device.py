@@ -3,7 +3,9 @@
 import ctypes
 import os
 import resource
+import time
 from dataclasses import dataclass
+from functools import lru_cache
 
 import torch
 
@@ -73,6 +75,31 @@ def most_memory(device: torch.device) -> float:
     if device.type == "cuda":
         return torch.cuda.max_memory_allocated(device) / 1e6
     return resource.getrusage(resource.RUSAGE_SELF).ru_maxrss * 1024 / 1e6
+
+
+def peak(device: Device) -> float | None:
+    """Operations a second that the device could do at most: a GPU's by its data sheet, None where it is not known; of a
+    processor the fastest of some products of matrices, with the threads and in the precision of the training. That
+    takes a tenth of a second or two, and is too low where other programs compute meanwhile."""
+    if device.torch.type == "cuda":
+        return hardware.gpu_peak(torch.cuda.get_device_name(device.torch), device.precision)
+    return _speed_of_products(device.precision, torch.get_num_threads())
+
+
+@lru_cache
+def _speed_of_products(precision: str, threads: int) -> float:
+    dtype = torch.bfloat16 if precision == "bf16" else torch.float32
+    best, size, end = 0.0, 256, time.perf_counter() + 0.1
+    matrix = torch.ones(size, size, dtype=dtype)
+    while time.perf_counter() < end:
+        began = time.perf_counter()
+        matrix @ matrix
+        took = time.perf_counter() - began
+        best = max(best, 2 * size**3 / took)
+        if took < 0.005:
+            size *= 2
+            matrix = torch.ones(size, size, dtype=dtype)
+    return best
 
 
 def keep_freed_memory() -> None:

@@ -27,7 +27,8 @@ from mmcore.models.processor import Processor
 from mmcore.settings import AugmentSettings, Component, OptimSettings
 from mmcore.training import checkpoint as checkpoints_of
 from mmcore.training.checkpoint import Checkpoint
-from mmcore.training.device import Device, most_memory
+from mmcore.training.device import Device, most_memory, peak
+from mmcore.training.operations import Effort
 from mmcore.training.optim import Average, Optimiser, Weights, clip, learning_rate
 from mmcore.workspace import MEASURED, Progress
 
@@ -36,7 +37,8 @@ MAX_SKIPPED = 3
 
 
 class Source(Protocol):
-    """Batches by number; a batch has `ids`, a length and `to(device)`."""
+    """Batches by number; a batch has `ids`, a length, `to(device)` and a `kind`: the steps on batches of one kind take
+    about as many operations."""
 
     def at(self, number: int) -> Any: ...
 
@@ -146,7 +148,8 @@ class _State:
         self.weights = Weights(model.train(), device.precision)
         self.optimiser = Optimiser(self.weights, optim, model.rates)
         self.average = Average(self.weights.state(), optim.ema) if optim.ema is not None else None
-        self.step = self.skipped = self.samples = 0
+        self.effort, self.peak = Effort(), peak(device)
+        self.step = self.skipped = self.samples = self.operations = 0
         self.seconds = self._logged_seconds = 0.0
         self.failing: list[str] = []
         self.failures = 0
@@ -165,9 +168,10 @@ class _State:
         self.weights.clear()
         # What a step draws depends on its number alone: a resumed training draws the same, with nothing saved.
         torch.manual_seed(self.seed * 1_000_003 + self.step)
-        losses = self.learner.loss(self.model, batch.to(self.device.torch))
-        total = torch.stack([widened(value) for value in losses.values()]).sum()
-        total.backward()  # type: ignore[no-untyped-call]
+        with self.effort.of(batch.kind):
+            losses = self.learner.loss(self.model, batch.to(self.device.torch))
+            total = torch.stack([widened(value) for value in losses.values()]).sum()
+            total.backward()  # type: ignore[no-untyped-call]
         norm = self.weights.collect()
         own = torch.tensor([float(stop.is_set()), self._took], device=total.device, dtype=total.dtype)
         news = torch.cat([torch.stack([total, *losses.values()]).detach(), own])
@@ -189,6 +193,7 @@ class _State:
             self._skip(batch.ids)
         self.step += 1
         self.samples += len(batch)
+        self.operations += self.effort[batch.kind]
         self._took = time.perf_counter() - began + waited
         self._waited += waited
         return {"loss": shown}
@@ -208,12 +213,17 @@ class _State:
         means = {name: sum(values) / len(values) for name, values in self._losses.items()}
         # The last step's time is known to all ranks only after the next one.
         seconds = max(self.seconds + self._took - self._logged_seconds, 1e-9)
+        speed = self.operations / seconds
         row = {
-            "step": self.step, "seconds": round(self.seconds + self._took, 3), "lr": self._rate,
-            "grad_norm": self._norm, "samples_per_second": round(self.samples / seconds, 1),
+            "step": self.step, "loss": sum(means.values()) if means else None,
+            "seconds": round(self.seconds + self._took, 3), "lr": self._rate, "grad_norm": self._norm,
+            "samples_per_second": round(self.samples / seconds, 1),
+            "teraflops": float(f"{speed * ranks.size() / 1e12:.4g}"),
+            "mfu": None if self.peak is None else round(speed / self.peak, 4),
             "data_wait": round(self._waited / seconds, 4), "memory_mb": round(most_memory(self.device.torch)), **means,
         }  # fmt: skip
-        self._losses, self.samples, self._waited, self._logged_seconds = {}, 0, 0.0, self.seconds + self._took
+        self._losses, self.samples, self.operations, self._waited = {}, 0, 0, 0.0
+        self._logged_seconds = self.seconds + self._took
         return row
 
     def validate(self, corpus: Rows) -> float:
@@ -301,6 +311,7 @@ class Log:
         self.path = path
         self.columns = [*MEASURED, *terms, "validation"]
         self.progress = None if ranks.rank() else Progress(phase, total=steps, unit="steps")
+        self._speed: dict[str, float] = {}
         if self.progress is None:
             return
         self.progress.advance(done)
@@ -311,9 +322,10 @@ class Log:
 
     def advance(self, values: dict[str, float]) -> None:
         if self.progress is not None:
-            self.progress.advance(1, values)
+            self.progress.advance(1, {**values, **self._speed})
 
     def append(self, row: dict[str, Any]) -> None:
+        self._speed |= {name: row[name] for name in ("mfu",) if row.get(name) is not None}
         if self.progress is not None:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns).writerow(row)

@@ -47,6 +47,8 @@ def test_curves_part_losses_from_validation_and_the_later_line_counts(tmp_path):
     assert curves.stage == "finetune@captioning"
     assert curves.losses == {"caption": [(10, 4.0), (20, 3.0)]}
     assert curves.validation == {"validation": [(20, 3.6)]}
+    assert curves.measured["grad_norm"] == [(10, 2), (20, 2)]
+    assert "mfu" not in curves.measured
 
 
 def test_pretraining_comes_first(whole):

@@ -40,10 +40,21 @@ def test_the_first_headline_score_of_a_task_is_shown_large():
 
 
 def test_a_loss_over_decades_is_drawn_logarithmically():
-    near = sections.training(Curves("pretrain", {"loss": [(1, 4.0), (2, 2.0)]}, {}))
-    far = sections.training(Curves("pretrain", {"loss": [(1, 4.0), (2, 0.02)]}, {}))
+    near = sections.training(Curves("pretrain", {"loss": [(1, 4.0), (2, 2.0)]}, {}, {}))
+    far = sections.training(Curves("pretrain", {"loss": [(1, 4.0), (2, 0.02)]}, {}, {}))
     assert near["charts"][0]["title"] == "Training loss"
     assert far["charts"][0]["title"] == "Training loss, logarithmic"
+
+
+def test_a_training_says_how_fast_it_was_as_far_as_its_file_does():
+    old = {"seconds": [(10, 5.0), (20, 75.0)], "samples_per_second": [(10, 2.0), (20, 300.0), (30, 310.0)]}
+    new = {**old, "teraflops": [(10, 0.0921)], "mfu": [(10, 0.416)], "data_wait": [(10, 0.004)],
+           "memory_mb": [(10, 900.0), (20, 1240.0)]}  # fmt: skip
+    said = ["20 steps in 1 min 15 s", "300 samples a second"]
+    assert sections.training(Curves("pretrain", {}, {}, old))["facts"] == said
+    more = ["0.0921 teraflops", "42% of what the device can do", "0.4% of the time waited for data", "1.2 GB of memory"]
+    assert sections.training(Curves("pretrain", {}, {}, new))["facts"] == [*said, *more]
+    assert sections.training(Curves("pretrain", {}, {}, {}))["facts"] == []
 
 
 def test_constant_empty_and_unknown_numbers_have_no_histogram():

@@ -1,5 +1,7 @@
 import csv
 import dataclasses
+import itertools
+import json
 import os
 import signal
 import time
@@ -7,11 +9,14 @@ import time
 import pytest
 import torch
 
+from mmcore import workspace
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.objectives._mixture import Mixture
 from mmcore.training import checkpoint
+from mmcore.training import fit as fitting
 from mmcore.training.device import Device
 from mmcore.training.fit import Interrupted, fit
+from mmcore.training.operations import Operations
 from mmcore.training.optim import Weights
 from tests.models.test_encoders import OPTIONS
 from tests.tiny import AUGMENT, CPU, MODEL, OBJECTIVES, corpus, model, optim, processor
@@ -133,9 +138,45 @@ def test_curves_hold_every_term_and_the_validation(tmp_path):
     train(tmp_path, steps=20, validate_every=10)
     logged, checked = ([row for row in rows(tmp_path) if bool(row["validation"]) == kind] for kind in (False, True))
     assert [row["step"] for row in logged] == [row["step"] for row in checked] == ["10", "20"]
-    for name in ("lr", "grad_norm", "samples_per_second", "seconds", "memory_mb", *learner().terms):
+    for name in ("lr", "grad_norm", "samples_per_second", "seconds", "teraflops", "mfu", "memory_mb", *learner().terms):
         assert float(logged[0][name]) >= 0
     assert float(logged[0]["data_wait"]) < 1
+    assert float(logged[0]["loss"]) == pytest.approx(sum(float(logged[0][name]) for name in learner().terms))
+
+
+def test_curves_say_how_much_is_computed_and_what_share_of_the_most_that_is(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "peak", lambda device: 1e9)
+    train(tmp_path, steps=20)
+    batches = learner().batches(corpus(), processor(), batch_size=6, seed=3, augment=AUGMENT)
+    total = 0
+    for number in range(20):
+        made = model()
+        with Operations() as counted:
+            torch.stack(list(learner().loss(made, batches.at(number)).values())).sum().backward()
+        total += counted.total
+    logged = [row for row in rows(tmp_path) if row["teraflops"]]
+    spent = [0.0, *(float(row["seconds"]) for row in logged)]
+    said = sum(
+        float(row["teraflops"]) * 1e12 * (end - begin)
+        for row, begin, end in zip(logged, spent[:-1], spent[1:], strict=True)
+    )
+    assert said == pytest.approx(total, rel=0.05)
+    for row in logged:
+        assert float(row["mfu"]) == pytest.approx(1000 * float(row["teraflops"]), rel=0.01)
+
+
+def test_where_nobody_knows_what_the_device_can_do_the_share_stays_empty(tmp_path, monkeypatch):
+    monkeypatch.setattr(fitting, "peak", lambda device: None)
+    train(tmp_path)
+    assert {row["mfu"] for row in rows(tmp_path)} == {""}
+
+
+def test_the_share_is_shown_while_it_trains(tmp_path, monkeypatch):
+    monkeypatch.setattr(workspace.time, "monotonic", itertools.count(step=10).__next__)
+    monkeypatch.setenv("MMCORE_PROGRESS", str(tmp_path / "progress.jsonl"))
+    train(tmp_path, steps=12)
+    last = json.loads((tmp_path / "progress.jsonl").read_text().splitlines()[-1])
+    assert last["values"]["mfu"] == float(next(row["mfu"] for row in rows(tmp_path) if row["mfu"]))
 
 
 def test_a_slow_disk_shows_in_the_share_of_the_time_that_was_waited_for_data(tmp_path):
