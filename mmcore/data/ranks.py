@@ -10,12 +10,14 @@ import json
 import os
 from collections.abc import Iterator, Sequence
 from contextvars import ContextVar
+from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
 from torch import Tensor
 
+COPIED_AT_ONCE = 1 << 26
 # Of the thread that has entered `alone`: another one may be drawing a batch for all ranks meanwhile.
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
@@ -104,6 +106,27 @@ def from_first(values: dict[str, float]) -> dict[str, float]:
     content = content if rank() == 0 else torch.empty(int(length), dtype=torch.uint8)
     dist.broadcast(content, 0)
     return dict(json.loads(bytes(content.tolist())))
+
+
+def copy_files(folder: Path) -> None:
+    """Give the files that rank 0 has written into its `folder` to the first rank of each other machine, for the folder
+    that this one has."""
+    if size() == 1 or os.environ["LOCAL_WORLD_SIZE"] == os.environ["WORLD_SIZE"]:
+        return
+    files = sorted(path for path in folder.iterdir() if path.is_file()) if rank() == 0 else []
+    lengths = from_first({path.name: float(path.stat().st_size) for path in files})
+    receives = os.environ["GROUP_RANK"] != "0" and os.environ["LOCAL_RANK"] == "0"
+    for name, length in lengths.items():
+        with contextlib.ExitStack() as opened:
+            read = opened.enter_context(open(folder / name, "rb")) if rank() == 0 else None
+            written = opened.enter_context(open(folder / name, "wb")) if receives else None
+            for start in range(0, int(length), COPIED_AT_ONCE):
+                part = torch.empty(min(COPIED_AT_ONCE, int(length) - start), dtype=torch.uint8)
+                if read is not None:
+                    part = torch.frombuffer(bytearray(read.read(len(part))), dtype=torch.uint8)
+                dist.broadcast(part, 0)
+                if written is not None:
+                    written.write(part.numpy().tobytes())
 
 
 class _Gather(torch.autograd.Function):

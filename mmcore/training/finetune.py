@@ -64,6 +64,7 @@ def finetune(
         model.save(output)
         write_training(output, result, notes)
         checkpoint.remove(checkpoints)
+    ranks.copy_files(output)
     ranks.end()
 
 

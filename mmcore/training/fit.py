@@ -273,6 +273,12 @@ class _State:
     def resume(self, folder: Path) -> None:
         """Take over the newest complete checkpoint in `folder`, if there is one."""
         found = checkpoints_of.latest(folder)
+        step = 0 if found is None else found.step
+        if (first := ranks.from_first({"step": step})["step"]) != step:
+            raise ValueError(
+                f"the checkpoints of this machine end at step {step}, those of the first one at {first:.0f}; put "
+                ".mmcore on a disk that all machines share (MMCORE_STATE), or remove .mmcore/checkpoints on all of them"
+            )
         if found is None:
             return
         parts: dict[str, dict[str, Tensor]] = {}

@@ -53,6 +53,7 @@ def pretrain(
         model.save(output)
         write_training(output, result, notes)
         checkpoint.remove(checkpoints)
+    ranks.copy_files(output)
     ranks.end()
 
 

@@ -1,5 +1,6 @@
 import csv
 import os
+import socket
 import subprocess
 import sys
 
@@ -79,3 +80,40 @@ def test_alone_nothing_is_exchanged():
     assert ranks.gathered(rows, 4) is rows
     assert ranks.share(4) == slice(0, 4)
     assert ranks.from_first({"loss": 0.1}) == {"loss": 0.1}
+
+
+def by_two_machines(*folders):
+    """One rank on each of two machines, as it were: they meet at an address, and each has a folder of its own."""
+    with socket.create_server(("127.0.0.1", 0)) as free:
+        meeting = f"127.0.0.1:{free.getsockname()[1]}"
+    words = [
+        sys.executable, "-m", "torch.distributed.run", "--nnodes=2", "--nproc-per-node=1", "--rdzv-backend=c10d",
+        f"--rdzv-endpoint={meeting}", "--rdzv-id=test", "--local-addr=127.0.0.1", "-m", "tests.data.two_ranks",
+    ]  # fmt: skip
+    environment = os.environ | {"OMP_NUM_THREADS": "1"}
+    started = [
+        subprocess.Popen([*words, str(folder)], env=environment, stdout=subprocess.PIPE, stderr=subprocess.STDOUT)
+        for folder in folders
+    ]
+    return [(one.communicate(timeout=120)[0].decode(), one.returncode) for one in started]
+
+
+def test_two_machines_end_with_the_same_model_each_in_its_own_folder(apart, tmp_path):
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    assert [status for _, status in by_two_machines(*folders)] == [0, 0]
+    for name in ("weights.safetensors", "gradients.safetensors"):
+        contents = {(folder / name).read_bytes() for folder in (*folders, apart)}
+        assert len(contents) == 1
+
+
+def test_machines_whose_checkpoints_differ_say_so_instead_of_waiting_for_each_other(tmp_path):
+    folders = [tmp_path / "one", tmp_path / "other"]
+    for folder in folders:
+        folder.mkdir()
+    with pytest.raises(Interrupted):
+        train(folders[0], stop=7)
+    told = by_two_machines(*folders)
+    assert all(status for _, status in told)
+    assert any("the checkpoints of this machine end at step" in output for output, _ in told)

@@ -50,6 +50,7 @@ def train(folder: Path, *, stop: int | None = None) -> None:
     if ranks.rank() == 0:
         save_file(made.state_dict(), folder / "weights.safetensors")
         save_file(gradients, folder / "gradients.safetensors")
+    ranks.copy_files(folder)
     ranks.end()
 
 
