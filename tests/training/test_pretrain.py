@@ -5,12 +5,14 @@ import pytest
 import torch
 
 from mmcore.models.multimodal import MultimodalModel
+from mmcore.objectives._mixture import Mixture
 from mmcore.params import load
 from mmcore.settings import AugmentSettings, FinetuneSettings, PretrainSettings, TrainSettings
+from mmcore.tasks import TASKS as ALL_TASKS
 from mmcore.training.finetune import finetune, lacking
 from mmcore.training.pretrain import pretrain
 from tests.conftest import ROOT
-from tests.tiny import MODEL, OBJECTIVES, PREPARE, optim, write_prepared
+from tests.tiny import EVERY_OBJECTIVE, MODEL, OBJECTIVES, PREPARE, corpus, fitted, model, optim, write_prepared
 
 SHIFT = AugmentSettings(shift=1, flip=False, bands=0, mute=0.0)
 TASKS = {
@@ -116,3 +118,19 @@ def test_an_unknown_start_is_named(world, tmp_path):
     with pytest.raises(ValueError, match=r"finetune\.retrieval\.init is 'hub'"):
         finetune("retrieval", world / "prepared", world / "pretrained", tmp_path,
                  dataclasses.replace(own, finetune=hub), checkpoints=tmp_path / "ck", logs=tmp_path / "l")  # fmt: skip
+
+
+def test_a_task_learns_more_in_the_same_steps_if_the_model_is_pretrained(tmp_path):
+    """Where a square lies, after pretraining on captions that say so."""
+    task = {"name": "classification", "inputs": ["image"], "label": "place",
+            "head": {"name": "classes", "fusion": {"name": "concat"}}}  # fmt: skip
+    rows, began = corpus(clips=0), model()
+    pretraining = Mixture([EVERY_OBJECTIVE["contrast"], EVERY_OBJECTIVE["caption"]], rows)
+    fitted(pretraining, began, rows, tmp_path / "before", steps=80, validate_every=80)
+    left = {}
+    for name, weights in (("pretrained", began.state_dict()), ("scratch", model().state_dict())):
+        made = model()
+        made.load_state_dict(weights)
+        result = fitted(ALL_TASKS.build(task), made, rows, tmp_path / name, steps=8, validate_every=8)
+        left[name] = result.validation["loss"]
+    assert left["pretrained"] < 0.7 * left["scratch"]
