@@ -58,5 +58,5 @@ def test_groups_that_are_torn_between_splits_are_told(tmp_path: Path) -> None:
 
 def test_the_tasks_need_what_is_said_here() -> None:
     settings = params.load(Path(__file__).parents[2] / "params.yaml")
-    needs = {name: tuple(TASKS.build(section.task).needs) for name, section in settings.finetune.items()}
+    needs = {name: tuple(TASKS.build(settings.finetune[name].task).needs) for name in settings.tasks}
     assert needs == TASK_COLUMNS
