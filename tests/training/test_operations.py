@@ -1,4 +1,6 @@
 import dataclasses
+import subprocess
+import sys
 from typing import Any
 
 import pytest
@@ -95,3 +97,15 @@ def test_a_step_that_fails_is_not_taken_for_one_of_its_kind() -> None:
     with effort.of("a"):
         torch.ones(2, 3) @ torch.ones(3, 1)
     assert effort["a"] == 12
+
+
+def test_counting_does_not_import_the_compiler() -> None:
+    script = (
+        "import sys, torch\n"
+        "from mmcore.training.operations import Operations\n"
+        "with Operations() as counted:\n"
+        "    (torch.ones(2, 3, requires_grad=True) @ torch.ones(3, 4)).sum().backward()\n"
+        "print(counted.total, 'torch._dynamo' in sys.modules)"
+    )
+    done = subprocess.run([sys.executable, "-c", script], capture_output=True, text=True, check=True)
+    assert done.stdout.split() == ["96", "False"]
