@@ -95,7 +95,8 @@ def _taken(folder: int, names: Sequence[str], count: int, words: str) -> tuple[d
     turn = _opened(folder, _TURN)
     try:
         # One process at a time: two that each want all would otherwise find some with each other, over and over.
-        fcntl.flock(turn, fcntl.LOCK_EX)
+        if not locked(turn):
+            return {}, {"all of them": "another process that is looking for free ones"}
         for name in names:
             file = _opened(folder, re.sub(r"[^\w.-]", "_", name) + ".lock")
             if locked(file):
@@ -147,8 +148,8 @@ def _opened(folder: int, name: str) -> int:
 
 def _unusable(what: str, why: str | None) -> OSError:
     return OSError(
-        f"a GPU cannot be leased by '{what}': {why}; remove it, or let MMCORE_LEASES name another folder, the same for "
-        "all users of this machine"
+        f"a GPU cannot be leased by '{what}': {why}; remove it, or let MMCORE_LEASES name another folder that "
+        "there is, the same for all users of this machine"
     )
 
 

@@ -114,6 +114,7 @@ def _finetune(call: Call) -> None:
 
     if reason := lacking(call.item, call.workspace.prepared, call.settings):
         print(f"{call.item} is skipped: {reason}")
+        (call.logs / "curves.csv").unlink(missing_ok=True)  # of a time when it was not
         return write_json(call.output / SKIPPED, {"reason": reason})
     if spread(call.settings.train):
         return _launch(call, f"finetune@{call.item}")

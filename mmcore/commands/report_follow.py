@@ -1,9 +1,11 @@
 """`mmcore report --follow`: the run at work as a page, served to this machine alone."""
 
 import secrets
+import sys
 import webbrowser
 from http import HTTPStatus
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
+from typing import Any
 
 from mmcore.report import live
 from mmcore.report.build import UNREADABLE
@@ -37,6 +39,11 @@ class Server(ThreadingHTTPServer):
     def __init__(self, workspace: Workspace) -> None:
         super().__init__(("127.0.0.1", 0), _Handler)
         self.workspace = workspace
+
+    def handle_error(self, request: Any, client_address: Any) -> None:
+        """A browser that goes away in the middle of an answer is nothing to tell."""
+        if not isinstance(sys.exc_info()[1], ConnectionError):
+            super().handle_error(request, client_address)
 
     @property
     def address(self) -> str:

@@ -11,7 +11,7 @@ from mmcore.plugins import import_plugins
 from mmcore.serving import serve as server
 from mmcore.serving.package import bento_path, package
 from mmcore.settings import Settings
-from mmcore.workspace import Workspace
+from mmcore.workspace import Workspace, trained
 
 
 def serve(workspace: Workspace, settings: Settings, port: int | None, version: str | None) -> None:
@@ -37,7 +37,7 @@ def bento(workspace: Workspace, settings: Settings, release: releases.Release) -
     with tempfile.TemporaryDirectory() as folder:
         tasks = Path(folder) / "tasks"
         ledger.fetch(release.commit, "artifacts/tasks", tasks)
-        names = sorted(path.name for path in tasks.iterdir())
+        names = trained(tasks, sorted(path.name for path in tasks.iterdir()))
         if model_hash(tasks, names) != release.model_hash:
             raise ValueError(
                 f"the weights that {release.name} {release.version} names were changed in the cache or remote"

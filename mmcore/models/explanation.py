@@ -40,8 +40,12 @@ def attention_maps(model: nn.Module) -> Iterator[dict[str, Tensor]]:
 
 def explain(model: Any, inputs: Mapping[str, tuple[Tensor, Tensor]], head: str | None) -> dict[str, Any]:
     """See `MultimodalModel.explain`."""
-    with torch.no_grad(), attention_maps(model) as maps:
-        encoded = {kind: model.encode(kind, *pair) for kind, pair in inputs.items()}
+    maps: dict[str, dict[str, Tensor]] = {}
+    encoded = {}
+    for kind, pair in inputs.items():  # by kind: texts of several kinds share an encoder
+        with torch.no_grad(), attention_maps(model) as maps[kind]:
+            encoded[kind] = model.encode(kind, *pair)
+    with torch.no_grad(), attention_maps(model) as maps["fuse"]:
         vectors = {kind: model.project(kind, *pair) for kind, pair in encoded.items()}
         lengths = {
             kind: (widened(tokens).norm(dim=-1) * mask).sum(1) / mask.sum(1).clamp(min=1)
@@ -60,7 +64,7 @@ def explain(model: Any, inputs: Mapping[str, tuple[Tensor, Tensor]], head: str |
             told["fuse"] = {kind: fused.weights[:, number] for number, kind in enumerate(fused.names)}
     if head is not None:
         told["relevance"] = relevance(model, encoded, head)
-    return {**told, "attend": dict(maps)}
+    return {**told, "attend": maps}
 
 
 def relevance(model: Any, encoded: Mapping[str, tuple[Tensor, Tensor]], head: str) -> dict[str, Tensor]:

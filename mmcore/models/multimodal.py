@@ -180,8 +180,9 @@ class MultimodalModel(nn.Module):
         `extract`: by modality the mean length [B] of its tokens' vectors; `link`: by pair of modalities the cosine [B]
         of their embeddings; `fuse`: by modality the weight [B] that the fusion of `head` gave it (of the model's own
         without a head; absent where there is none); `task`: what the head says [B, ...]; `relevance`: by modality how
-        much each token [B, T] speaks for that; `attend`: by attention layer its weights [B, H, T, S] (of networks from
-        transformers none). It shows what went into an answer; it is no language model's chain of thought.
+        much each token [B, T] speaks for that; `attend`: by modality, and under `fuse` for what joins them, by
+        attention layer its weights [B, H, T, S] (of networks from transformers none). It shows what went into an
+        answer; it is no language model's chain of thought.
         """
         return explain(self, inputs, head)
 

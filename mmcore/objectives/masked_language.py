@@ -38,7 +38,8 @@ class Objective(Base):
 
     def told(self, losses: Mapping[str, float]) -> Mapping[str, float]:
         """The perplexity: among how many words, equally likely, the model would be as unsure."""
-        return {f"{self.terms[0]}_perplexity": math.exp(losses[self.terms[0]] / self.weight)}
+        # Of what diverges, the largest number there is.
+        return {f"{self.terms[0]}_perplexity": math.exp(min(losses[self.terms[0]] / self.weight, 700.0))}
 
     def loss(self, model: MultimodalModel, batch: Batch) -> Mapping[str, Tensor]:
         ids_BT, mask_BT = batch.inputs["text"]

@@ -54,7 +54,10 @@ def report(workspace: Workspace) -> Path | None:
 def _record(workspace: Workspace) -> dict[str, Any] | None:
     """The newest run's; names of runs sort by time."""
     found = sorted(workspace.state.glob("runs/*/run.json"))
-    return {**read_json(found[-1]), "folder": found[-1].parent} if found else None
+    if not found:
+        return None
+    # Records of earlier versions name no workspace.
+    return {"workspace": str(workspace.root), **read_json(found[-1]), "folder": found[-1].parent}
 
 
 def _alive(record: Mapping[str, Any]) -> bool:

@@ -228,7 +228,8 @@ def _curves(stage: str, path: Path) -> Curves:
 
 def read_skipped(workspace: Workspace) -> list[str]:
     """A sentence for each task that was skipped."""
-    reasons = {folder.name: why_skipped(folder) for folder in sorted(workspace.tasks.glob("*"))}
+    settings = read_yaml(workspace.params) if workspace.params.is_file() else {}
+    reasons = {task: why_skipped(workspace.tasks / task) for task in settings.get("tasks", [])}
     return [f"{sentence(task)}: skipped, {reason}." for task, reason in reasons.items() if reason]
 
 

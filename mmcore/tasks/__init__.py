@@ -4,7 +4,7 @@ A task is a learner of the training loop (`terms`, `headline`, `batches`, `loss`
 columns a row `needs`, makes `predict`ions for the rows of a split, and `score`s them.
 """
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
@@ -39,7 +39,19 @@ SCHEMA = pa.schema(
 
 
 class Base:
-    """What a task does unless it says otherwise."""
+    """What a task does unless it says otherwise. `learns`: whether it has a loss to train on."""
+
+    learns = True
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        """The columns that a row has to have."""
+        raise NotImplementedError
+
+    @property
+    def looks_at(self) -> list[Sequence[str]]:
+        """Sets of columns: of rows that have all of one, the model looks at these."""
+        return [self.needs]
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
         """The heads that the model needs for it, by name."""

@@ -4,7 +4,7 @@ Nothing is learned for it: the model is taken as pretraining left it (`steps: 0`
 training clips change in its eyes. What is scored are the test clips beside the same clips spoiled in five ways.
 """
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -25,7 +25,6 @@ from mmcore.tasks import Base, Predictions, table
 
 HEAD = "unusual"
 CLASSES = ["usual", "unusual"]
-MADE: Component = {"name": "unusual", "inputs": ["video"], "classes": CLASSES}
 WAYS = ("cut", "shuffled", "reversed", "frozen", "flash")
 # The baseline sees frames in so many squares each way.
 SQUARES = 8
@@ -40,9 +39,9 @@ class Task(Base):
     most: int
     false_alarms: float
 
+    learns = False
     headline = ("auroc", "max")
     terms = ()
-    needs = ("video",)
 
     def __post_init__(self) -> None:
         if not 0 < self.false_alarms < 1 or self.nearest < 1 or self.most <= self.nearest:
@@ -50,6 +49,10 @@ class Task(Base):
                 f"anomalies: false_alarms is {self.false_alarms}, nearest {self.nearest}, most {self.most}; choose a "
                 "share between 0 and 1, one neighbour or more, and more clips than neighbours"
             )
+
+    @property
+    def needs(self) -> tuple[str, ...]:
+        return ("video",)
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
         known = min(self.most, len(corpus.with_("video")))
@@ -71,6 +74,8 @@ class Task(Base):
         """`auroc` of the second half of the clips and what is made of them, by the first half; 0 to 100."""
         head: Any = model.heads[HEAD]
         seen = {way: torch.cat([part for part, _ in found]) for way, found in self._changes(model, corpus, batch_size)}
+        if len(seen[""]) < 2:
+            raise ValueError("anomalies needs two clips or more in the validation split; one is told by the other")
         half = (len(seen[""]) + 1) // 2
         known_NP = seen[""][:half]
         usual = head.distances(seen[""][half:], known_NP)
@@ -151,34 +156,37 @@ class Task(Base):
         plain squares, batch by batch."""
         batches = self.batches(corpus, model.processor, batch_size=batch_size, shuffle=False)
         head: Any = model.heads[HEAD]
+        before = dict(zip(batches.indices, [batches.indices[-1], *batches.indices[:-1]], strict=True))
         for way in ("", *ways):
             found = []
             for number in range(len(batches)):
                 values, mask = batches.at(number).to(model.device).inputs["video"]
-                clips = spoiled(values, way, seed=number)
+                rows = batches.indices[number * batches.batch_size :][: len(values)]
+                others = torch.from_numpy(np.stack([corpus.video(before[row]) for row in rows])).to(values)
+                clips = spoiled(values, others, way, seeds=rows)
                 found.append((head.changes(model.encode("video", clips, mask)[0]), plain_changes(clips)))
             yield way, found
 
 
-def spoiled(clips_BFSSC: Tensor, way: str, *, seed: int) -> Tensor:
-    """The clips spoiled: `cut` goes on as another clip of the batch from the middle; `shuffled` has its frames in an
-    order drawn by `seed`, `reversed` backwards; `frozen` stands still at the middle frame; `flash` shows another clip
-    for one frame. Without a way as they are."""
+def spoiled(clips_BFSSC: Tensor, others_BFSSC: Tensor, way: str, *, seeds: Sequence[int]) -> Tensor:
+    """The clips spoiled: `cut` goes on as another clip from the middle; `shuffled` has its frames in an order drawn by
+    its seed, `reversed` backwards; `frozen` stands still at the middle frame; `flash` shows another clip for one frame.
+    Without a way as they are."""
     frames, made = clips_BFSSC.shape[1], clips_BFSSC.clone()
-    middle, others = frames // 2, clips_BFSSC.roll(1, 0)
+    middle = frames // 2
     if way == "cut":
-        made[:, middle:] = others[:, middle:]
+        made[:, middle:] = others_BFSSC[:, middle:]
     elif way == "flash":
-        made[:, middle] = others[:, middle]
+        made[:, middle] = others_BFSSC[:, middle]
     elif way == "frozen":
         made[:] = clips_BFSSC[:, middle : middle + 1]
     elif way == "reversed":
         made = clips_BFSSC.flip(1)
     elif way == "shuffled":
-        random = np.random.default_rng(seed)
-        for row in range(len(made)):
+        for row, seed in enumerate(seeds):
+            random = np.random.default_rng(seed)
             order = random.permutation(frames)
-            while frames > 2 and (np.diff(order) > 0).all():
+            while frames > 1 and (np.diff(order) > 0).all():
                 order = random.permutation(frames)
             made[row] = clips_BFSSC[row, torch.from_numpy(order)]
     return made

@@ -69,6 +69,10 @@ class Task(Mixed):
         return columns_of(self._groups[0])
 
     @property
+    def looks_at(self) -> list[Sequence[str]]:
+        return [columns_of(among) for among in [*self._groups, *self.also]]
+
+    @property
     def objectives(self) -> list[Component]:
         return [{"name": "contrast", **contrast} for contrast in self.contrasts]
 

@@ -46,6 +46,12 @@ class BothBatches:
         return BothBatch(self.task.at(number), self.objectives.at(number))
 
 
+def check_terms(task: Any, terms: Sequence[str]) -> None:
+    """ValueError if the task trains one of the `terms` of objectives beside it itself."""
+    if twice := set(task.terms) & set(terms):
+        raise ValueError(f"beside names an objective for {min(twice)}, which the task trains itself; remove it")
+
+
 class Beside:
     """The losses of `task` and the weighted ones of the objectives `specs`; the task decides which weights are best.
 
@@ -56,8 +62,7 @@ class Beside:
         self.task, self.mixture = task, Mixture(specs, corpus, beside=True)
         self.headline: tuple[str, str] = task.headline
         self.notes = self.mixture.notes
-        if twice := set(task.terms) & set(self.mixture.terms):
-            raise ValueError(f"beside names an objective for {min(twice)}, which the task trains itself; remove it")
+        check_terms(task, self.mixture.terms)
 
     @property
     def terms(self) -> list[str]:

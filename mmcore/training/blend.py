@@ -40,7 +40,7 @@ class Start:
     def blend(
         self, model: MultimodalModel, learner: Learner, validation: Rows, optim: OptimSettings, result: FitResult
     ) -> tuple[FitResult, str]:
-        """Give the trained model `share` * start + (1 - `share`) * learned for each of its weights, `share` being
+        """Give the trained model `share` * start + (1 - `share`) * learned for each of its tensors, `share` being
         `optim.start_share` (WiSE-FT, Wortsman et al. 2022), and validate it again. What the start had not, or made
         otherwise, stays as it was learned.
 

@@ -20,6 +20,8 @@ from mmcore.training.device import choose
 from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import write_json
 
+INITS = ("pretrained", "scratch")
+
 
 def finetune(
     task: str, prepared: Path, pretrained: Path, output: Path, settings: Settings, *, checkpoints: Path, logs: Path
@@ -41,7 +43,7 @@ def finetune(
     elif own.init == "scratch":
         model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
     else:
-        raise ValueError(f"finetune.{task}.init is '{own.init}'; choose pretrained or scratch")
+        raise ValueError(f"finetune.{task}.init is '{own.init}'; choose {' or '.join(INITS)}")
     begun = Start.of(model) if own.optim.start_share else None
     learner.configure(model)
     adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)

@@ -1,6 +1,6 @@
 """Everything that the settings name, built once before any work: what would fail at night fails here."""
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
 from pathlib import Path
 
 from mmcore.data import store
@@ -12,8 +12,10 @@ from mmcore.objectives import OBJECTIVES
 from mmcore.settings import Settings
 from mmcore.tasks import TASKS
 from mmcore.training.adapters import ADAPTERS
+from mmcore.training.beside import check_terms
 from mmcore.training.blend import check_share
 from mmcore.training.device import choose
+from mmcore.training.finetune import INITS
 
 
 def rehearse(data: Path, settings: Settings) -> str:
@@ -25,16 +27,24 @@ def rehearse(data: Path, settings: Settings) -> str:
     check_engine(settings.data.engine)
     device = choose(settings.train)
     objectives = [OBJECTIVES.build(spec) for spec in settings.pretrain.objectives]
-    needs = {task: TASKS.build(settings.finetune[task].task).needs for task in settings.tasks}
     check_share(settings.pretrain.optim, "pretrain", settings.pretrain.init)
-    for task in settings.tasks:
-        check_share(settings.finetune[task].optim, f"finetune.{task}", settings.finetune[task].init)
-        if (adapter := settings.finetune[task].adapter) is not None:
-            ADAPTERS.build(adapter)
-        for spec in settings.finetune[task].beside:
-            OBJECTIVES.build(spec)
-    looked_at = {" and ".join(one.terms): columns_of(one.inputs) for one in objectives if one.weight}
-    _check_encoders(data, looked_at | needs, settings)
+    needs: dict[str, Sequence[str]] = {}
+    looked_at = [(" and ".join(one.terms), columns_of(one.inputs)) for one in objectives if one.weight]
+    for name in settings.tasks:
+        own = settings.finetune[name]
+        task, beside = TASKS.build(own.task), [OBJECTIVES.build(spec) for spec in own.beside]
+        needs[name] = task.needs
+        looked_at += [(name, columns) for columns in task.looks_at]
+        looked_at += [(f"{name}, beside it", columns_of(one.inputs)) for one in beside if one.weight]
+        check_terms(task, [term for one in beside for term in one.terms])
+        check_share(own.optim, f"finetune.{name}", own.init)
+        if own.adapter is not None:
+            ADAPTERS.build(own.adapter)
+        if own.init not in INITS:
+            raise ValueError(f"finetune.{name}.init is '{own.init}'; choose {' or '.join(INITS)}")
+        if own.optim.steps and not task.learns:
+            raise ValueError(f"the task '{name}' learns nothing of its own: set finetune.{name}.optim.steps to 0")
+    _check_encoders(data, looked_at, settings)
     lacking = store.lacking_columns(data, {column for columns in needs.values() for column in columns})
     skipped = {task: sorted(lacking & set(columns)) for task, columns in needs.items() if lacking & set(columns)}
     told = ", ".join(f"{task} (no {' and '.join(columns)})" for task, columns in skipped.items())
@@ -47,15 +57,15 @@ def rehearse(data: Path, settings: Settings) -> str:
     return line + (f"; skipped: {told}" if told else "")
 
 
-def _check_encoders(data: Path, needs: Mapping[str, Sequence[str]], settings: Settings) -> None:
-    """ValueError for an objective or a task with rows to learn from, but a medium that the model has no encoder for."""
+def _check_encoders(data: Path, looked_at: Sequence[tuple[str, Sequence[str]]], settings: Settings) -> None:
+    """ValueError for an objective or a task with rows to look at, but a medium that the model has no encoder for."""
     encoded = settings.model.encoders
-    unencoded = {
-        name: media for name, columns in needs.items() if (media := (set(columns) & set(MEDIA)) - set(encoded))
-    }
-    lacking = store.lacking_columns(data, {column for name in unencoded for column in needs[name]})
-    for name, media in unencoded.items():
-        if not lacking & set(needs[name]):
+    unencoded = [
+        (name, columns, media) for name, columns in looked_at if (media := (set(columns) & set(MEDIA)) - set(encoded))
+    ]
+    lacking = store.lacking_columns(data, {column for _, columns, _ in unencoded for column in columns})
+    for name, columns, media in unencoded:
+        if not lacking & set(columns):
             raise ValueError(
                 f"{name} needs an encoder for {' and '.join(sorted(media))}, and the model has {', '.join(encoded)}; "
                 f"add model.encoders.{min(media)}, or leave it out"

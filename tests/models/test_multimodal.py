@@ -141,14 +141,14 @@ def explained(fusion):
 def test_every_layer_of_attention_tells_where_it_looks():
     made, inputs, told = explained({"name": "cross_attention", "layers": 1})
     mask = inputs["text"][1]
-    layers = [name for name in told["attend"] if name.startswith("encoders.text.")]
-    assert layers
-    for name in layers:
-        weights = told["attend"][name]
+    assert set(told["attend"]) == {"image", "text", "fuse"}
+    assert told["attend"]["text"]
+    for name, weights in told["attend"]["text"].items():
+        assert name.startswith("encoders.text.")
         assert weights.shape[-1] == mask.shape[1]
         torch.testing.assert_close(weights.sum(-1), torch.ones_like(weights.sum(-1)))
         assert not weights[~mask[:, None, None].expand_as(weights)].any()
-    assert any(name.startswith("heads.place.") for name in told["attend"])
+    assert any(name.startswith("heads.place.") for name in told["attend"]["fuse"])
     assert not any(part._forward_hooks for part in made.modules())
 
 

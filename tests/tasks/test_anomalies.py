@@ -69,19 +69,40 @@ def test_what_is_remembered_is_saved_with_the_model_and_answers_like_any_choice(
 
 def test_clips_are_spoiled_as_is_said():
     clips = torch.randint(0, 255, (3, 6, 4, 4, 3), dtype=torch.uint8)
-    whole = spoiled(clips, "", seed=0)
-    assert torch.equal(whole, clips)
-    cut = spoiled(clips, "cut", seed=0)
+    others = clips.roll(1, 0)
+
+    def made(way):
+        return spoiled(clips, others, way, seeds=[4, 5, 6])
+
+    assert torch.equal(made(""), clips)
+    cut = made("cut")
     assert torch.equal(cut[1, :3], clips[1, :3])
     assert torch.equal(cut[1, 3:], clips[0, 3:])
-    flash = spoiled(clips, "flash", seed=0)
+    flash = made("flash")
     assert torch.equal(flash[1, 3], clips[0, 3])
     assert torch.equal(flash[1, 4:], clips[1, 4:])
-    assert torch.equal(spoiled(clips, "reversed", seed=0)[2, 0], clips[2, 5])
-    assert all(torch.equal(frame, clips[0, 3]) for frame in spoiled(clips, "frozen", seed=0)[0])
-    shuffled = spoiled(clips, "shuffled", seed=0)
+    assert torch.equal(made("reversed")[2, 0], clips[2, 5])
+    assert all(torch.equal(frame, clips[0, 3]) for frame in made("frozen")[0])
+    shuffled = made("shuffled")
     assert not torch.equal(shuffled[0], clips[0])
     assert torch.equal(shuffled[0].flatten(1).sum(1).sort().values, clips[0].flatten(1).sum(1).sort().values)
+
+
+def test_of_two_frames_both_change_places():
+    clips = torch.randint(0, 255, (8, 2, 4, 4, 3), dtype=torch.uint8)
+    assert torch.equal(spoiled(clips, clips, "shuffled", seeds=range(8)), clips.flip(1))
+
+
+def test_what_a_clip_is_spoiled_with_does_not_depend_on_the_size_of_a_batch(made):
+    rows = corpus(scenes=0, clips=7)
+    one, other = (TASK.predict(made, rows, batch_size=size, device=CPU) for size in (3, 7))
+    for way in WAYS:
+        np.testing.assert_allclose(one.embeddings[way], other.embeddings[way], atol=1e-6)
+
+
+def test_one_clip_of_validation_is_too_few(made):
+    with pytest.raises(ValueError, match="two clips or more in the validation split"):
+        TASK.validate(made, corpus(scenes=0, clips=1), batch_size=4)
 
 
 def test_training_it_is_refused_with_what_to_do(tmp_path):

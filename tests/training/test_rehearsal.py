@@ -38,3 +38,32 @@ def test_a_medium_with_rows_and_without_an_encoder_is_told_before_any_work(tmp_p
     del encoders["video"]
     encoders["audio"] = settings.model.encoders["audio"]
     rehearse(tmp_path, dataclasses.replace(deaf, model=dataclasses.replace(settings.model, encoders=encoders)))
+
+
+def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
+    digitworld.generate(tmp_path, scenes=(8, 4, 4), clips=(4, 2, 2), sentiments=(8, 4, 4), faults=(0, 0, 0))
+    settings = load(ROOT / "params.yaml")
+
+    def said(section: str, **changes: object) -> str:
+        own = dataclasses.replace(settings.finetune[section], **changes)  # type: ignore[arg-type]
+        encoders = {name: spec for name, spec in settings.model.encoders.items() if name != "audio"}
+        made = dataclasses.replace(
+            settings, tasks=[section], finetune={section: own},
+            model=dataclasses.replace(settings.model, encoders=encoders),
+            pretrain=dataclasses.replace(settings.pretrain, objectives=settings.pretrain.objectives[:1]),
+        )  # fmt: skip
+        with pytest.raises(ValueError, match=r"\w") as told:
+            rehearse(tmp_path, made)
+        return str(told.value)
+
+    contrast = settings.pretrain.objectives[0]
+    task = settings.finetune["retrieval"].task
+    deaf = {**task, "contrasts": task["contrasts"][:1], "rerank": None}
+    assert "retrieval needs an encoder for audio" in said("retrieval", task=deaf)
+    assert "which the task trains itself" in said("retrieval", beside=[contrast])
+    assert "captioning, beside it needs an encoder for audio" in said(
+        "captioning", beside=[{**contrast, "among": ["audio", "text"]}]
+    )
+    assert "finetune.captioning.init is 'foo'; choose pretrained or scratch" in said("captioning", init="foo")
+    steps = dataclasses.replace(settings.finetune["anomalies"].optim, steps=5)
+    assert "set finetune.anomalies.optim.steps to 0" in said("anomalies", optim=steps)
