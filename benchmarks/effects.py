@@ -137,7 +137,8 @@ def optimisers(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -
 
 
 def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
-    contrast = {"name": "contrast", "among": ["image", "text"], "formula": "clip", **EQUALLY}
+    paired = {"among": ["image", "text"], "formula": "clip", **EQUALLY}
+    contrast = {"name": "contrast", **paired}
     teacher = workspace.tasks / "retrieval"
     distil = {
         "name": "distil", "teacher": str(teacher), "among": ["image", "text"], "similarity": 1.0, "features": 1000.0,
@@ -148,7 +149,7 @@ def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int])
         "image": {"name": "conv_vit", "patch": 4, "channels": [32], "residuals": 2, "layers": 1},
     }
     small = replace(settings, model=replace(settings.model, width=48, encoders=encoders, decoder=None))
-    retrieval = TASKS.build({"name": "retrieval", "contrasts": [without_name(contrast)], "also": [], "rerank": None})
+    retrieval = TASKS.build({"name": "retrieval", "contrasts": [paired], "also": [], "rerank": None})
     train, test = (Corpus(workspace.prepared, split) for split in ("train", "test"))
 
     def score(model: MultimodalModel) -> float:
@@ -166,10 +167,6 @@ def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int])
         models = [pretrained(workspace, small, optim, objectives, seed=seed)[0] for seed in seeds]
         size = sum(one.numel() for part in (models[0].encoders, models[0].projections) for one in part.parameters())
         line(f"{name}, {size / 1e6:.2f} M", [score(model) for model in models])
-
-
-def without_name(spec: Component) -> Component:
-    return {key: value for key, value in spec.items() if key != "name"}
 
 
 if __name__ == "__main__":

@@ -96,7 +96,7 @@ def _taken(folder: int, names: Sequence[str], count: int, words: str) -> tuple[d
     try:
         # One process at a time: two that each want all would otherwise find some with each other, over and over.
         if not locked(turn):
-            return {}, {"all of them": "another process that is looking for free ones"}
+            return {}, {"the turn to look for free ones": "another process"}
         for name in names:
             file = _opened(folder, re.sub(r"[^\w.-]", "_", name) + ".lock")
             if locked(file):

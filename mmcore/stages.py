@@ -281,8 +281,8 @@ def rehearse(workspace: Workspace, settings: Settings) -> str:
     """Build everything the settings name, without data or memory for it; returns a line that describes the model.
 
     Raises ValueError or LookupError for a component or option that does not exist, a device that cannot be used, a
-    model to start from that cannot be had, and a task for which data/ has no rows. Leaves a mark, so that the next run
-    need not do it again.
+    model to start from that cannot be had, and where data/ has rows for none of the tasks. Leaves a mark, so that the
+    next run need not do it again.
     """
     from mmcore import project
     from mmcore.training.rehearsal import rehearse as build

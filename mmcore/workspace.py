@@ -96,6 +96,8 @@ class Workspace:
 # Files ------------------------------------------------------------------------------------------------------------
 
 _OLD = ".old.tmp"
+# What a saved model is made of.
+MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 # In the folder of a task that the data have no rows for, in place of a model: the reason.
 SKIPPED = "skipped.json"
 

@@ -12,12 +12,10 @@ from typing import Any
 
 from mmcore.metrics import lower_is_better
 from mmcore.settings import GateSettings
-from mmcore.workspace import hash_file, trained, write_json
+from mmcore.workspace import MODEL_FILES, hash_file, trained, write_json
 
 # {task: {metric: {"value": ..., "baseline": ..., "n": ...}}}, as metrics.json holds it.
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
-
-MODEL_FILES = ("config.json", "model.safetensors", "tokenizer.json")
 
 
 @dataclass(frozen=True)

@@ -5,8 +5,8 @@ from pathlib import Path
 
 from huggingface_hub import snapshot_download
 
-# What `MultimodalModel.save` writes.
-FILES = ("config.json", "model.safetensors", "tokenizer.json")
+from mmcore.workspace import MODEL_FILES
+
 _HUB_ID = re.compile(r"([\w.-]+/[\w.-]+)(?:@(\S+))?", re.ASCII)
 
 
@@ -32,19 +32,19 @@ def fetched(hub_id: str, revision: str | None = None) -> Path:
     fetches it.
     """
     try:
-        folder = snapshot_download(hub_id, revision=revision, allow_patterns=list(FILES))
+        folder = snapshot_download(hub_id, revision=revision, allow_patterns=list(MODEL_FILES))
     except (OSError, ValueError) as error:
         pinned = f" --revision {revision}" if revision else ""
         raise FileNotFoundError(
             f"the model '{hub_id}' can neither be downloaded nor found in the local cache of the hub "
             f"({str(error).splitlines()[0]}); fetch it where there is a network: "
-            f"hf download {hub_id} {' '.join(FILES)}{pinned}"
+            f"hf download {hub_id} {' '.join(MODEL_FILES)}{pinned}"
         ) from error
     return _whole(Path(folder))
 
 
 def _whole(folder: Path) -> Path:
-    for name in FILES:
+    for name in MODEL_FILES:
         if not (folder / name).is_file():
             raise FileNotFoundError(f"{folder} holds no saved model: {name} is missing there")
     return folder

@@ -4,7 +4,7 @@ Nothing is learned for it: the model is taken as pretraining left it (`steps: 0`
 training clips change in its eyes. What is scored are the test clips beside the same clips spoiled in five ways.
 """
 
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -73,7 +73,7 @@ class Task(Base):
     def validate(self, model: MultimodalModel, corpus: Rows, *, batch_size: int) -> dict[str, float]:
         """`auroc` of the second half of the clips and what is made of them, by the first half; 0 to 100."""
         head: Any = model.heads[HEAD]
-        seen = {way: torch.cat([part for part, _ in found]) for way, found in self._changes(model, corpus, batch_size)}
+        seen = {way: self._changes(model, corpus, batch_size, way)[0] for way in ("", *WAYS)}
         if len(seen[""]) < 2:
             raise ValueError("anomalies needs two clips or more in the validation split; one is told by the other")
         half = (len(seen[""]) + 1) // 2
@@ -85,10 +85,9 @@ class Task(Base):
     def conclude(self, model: MultimodalModel, train: Rows, validation: Rows, *, batch_size: int) -> None:
         """Let the head remember training clips, and set the threshold by the validation clips."""
         head: Any = model.heads[HEAD]
-        known_NP = torch.cat([part for part, _ in dict(self._changes(model, train, batch_size, ways=()))[""]])
+        known_NP, _ = self._changes(model, train, batch_size, "")
         head.known.copy_(known_NP[torch.linspace(0, len(known_NP) - 1, len(head.known)).long()])
-        told = torch.cat([part for part, _ in dict(self._changes(model, validation, batch_size, ways=()))[""]])
-        distances = head.distances(told, head.known)
+        distances = head.distances(self._changes(model, validation, batch_size, "")[0], head.known)
         head.threshold.copy_(torch.quantile(distances, 1 - self.false_alarms))
         head.spread.copy_(distances.std(correction=0).clamp(min=1e-6))
 
@@ -100,14 +99,11 @@ class Task(Base):
         head: Any = model.heads[HEAD]
         ids = [str(corpus.ids[index]) for index in corpus.with_("video")]
         found = {}
-        for way, parts in self._changes(model, corpus, batch_size):
-            distances = head.distances(torch.cat([part for part, _ in parts]), head.known)
-            columns = [
-                distances[:, None],
-                (distances > head.threshold)[:, None],
-                torch.cat([plain for _, plain in parts]),
-            ]
-            found[way or "usual"] = torch.cat([column.float().cpu() for column in columns], 1).numpy()
+        for way in ("", *WAYS):
+            changes, plain = self._changes(model, corpus, batch_size, way)
+            distances = head.distances(changes, head.known)
+            columns = torch.stack([distances, (distances > head.threshold).to(distances)], 1)
+            found[way or "usual"] = torch.cat([columns, plain.to(distances)], 1).float().cpu().numpy()
         shares = head.logits(torch.from_numpy(found["usual"][:, 0])).softmax(1)
         rows = [
             {
@@ -149,23 +145,21 @@ class Task(Base):
             **scores,
         }
 
-    def _changes(
-        self, model: MultimodalModel, corpus: Rows, batch_size: int, ways: tuple[str, ...] = WAYS
-    ) -> Iterator[tuple[str, list[tuple[Tensor, Tensor]]]]:
-        """For the clips as they are ("") and spoiled in each way: how their frames change in the model's eyes, and in
-        plain squares, batch by batch."""
+    def _changes(self, model: MultimodalModel, corpus: Rows, batch_size: int, way: str) -> tuple[Tensor, Tensor]:
+        """For all clips, `spoiled` in the given way ("": as they are), how their frames change: in the model's eyes
+        [N, P], and in plain squares [N, Q]."""
         batches = self.batches(corpus, model.processor, batch_size=batch_size, shuffle=False)
         head: Any = model.heads[HEAD]
         before = dict(zip(batches.indices, [batches.indices[-1], *batches.indices[:-1]], strict=True))
-        for way in ("", *ways):
-            found = []
-            for number in range(len(batches)):
-                values, mask = batches.at(number).to(model.device).inputs["video"]
-                rows = batches.indices[number * batches.batch_size :][: len(values)]
-                others = torch.from_numpy(np.stack([corpus.video(before[row]) for row in rows])).to(values)
-                clips = spoiled(values, others, way, seeds=rows)
-                found.append((head.changes(model.encode("video", clips, mask)[0]), plain_changes(clips)))
-            yield way, found
+        seen, plain = [], []
+        for number in range(len(batches)):
+            values, mask = batches.at(number).to(model.device).inputs["video"]
+            rows = batches.indices[number * batches.batch_size :][: len(values)]
+            others = torch.from_numpy(np.stack([corpus.video(before[row]) for row in rows])).to(values)
+            clips = spoiled(values, others, way, seeds=rows)
+            seen.append(head.changes(model.encode("video", clips, mask)[0]))
+            plain.append(plain_changes(clips))
+        return torch.cat(seen), torch.cat(plain)
 
 
 def spoiled(clips_BFSSC: Tensor, others_BFSSC: Tensor, way: str, *, seeds: Sequence[int]) -> Tensor:

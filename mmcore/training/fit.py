@@ -331,7 +331,8 @@ class Log:
             self.progress.advance(1, {**values, **self._speed})
 
     def append(self, row: dict[str, Any]) -> None:
-        self._speed |= {name: row[name] for name in ("mfu",) if row.get(name) is not None}
+        if row.get("mfu") is not None:
+            self._speed = {"mfu": row["mfu"]}
         if self.progress is not None:
             with open(self.path, "a", newline="", encoding="utf-8") as file:
                 csv.DictWriter(file, self.columns).writerow(row)

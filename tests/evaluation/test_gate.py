@@ -2,9 +2,9 @@ import json
 
 import pytest
 
-from mmcore.evaluation.gate import MODEL_FILES, judge, model_hash, write
+from mmcore.evaluation.gate import judge, model_hash, write
 from mmcore.settings import GateSettings
-from mmcore.workspace import SKIPPED
+from mmcore.workspace import MODEL_FILES, SKIPPED
 
 BLEU = GateSettings(min_over_baseline={"captioning.bleu4": 3.0}, max_loss={"captioning.bleu4": 2.0})
 

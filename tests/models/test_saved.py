@@ -6,6 +6,7 @@ import pytest
 from mmcore.models import saved
 from mmcore.models.hub import HubModel
 from mmcore.models.multimodal import MultimodalModel
+from mmcore.workspace import MODEL_FILES
 from tests.tiny import model
 
 COMMIT, LATER = "a" * 40, "b" * 40
@@ -53,7 +54,7 @@ def test_a_model_that_is_not_in_the_cache_is_named_with_the_command_that_fetches
         assert f"the model '{name}' can neither be downloaded nor found in the local cache" in str(error.value)
 
 
-@pytest.mark.parametrize("lost", saved.FILES)
+@pytest.mark.parametrize("lost", MODEL_FILES)
 def test_a_folder_without_a_whole_model_is_named_with_what_it_lacks(cache: Path, tmp_path: Path, lost: str) -> None:
     (tmp_path / "own").mkdir()
     model().save(tmp_path / "own")
