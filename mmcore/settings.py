@@ -60,7 +60,11 @@ class ValidateSettings:
 class PrepareSettings:
     """What decoding leaves: square images of `image_size` pixels, clips of `video_frames` frames of `video_size`
     pixels, speech as `audio_mels` log-mel bands (null: the samples themselves) of at most `audio_seconds`; texts in at
-    most `context` tokens (captions, summaries, questions) or `transcript_context` tokens."""
+    most `context` tokens (captions, summaries, questions) or `transcript_context` tokens.
+
+    `tokenizer`: the folder or hub id of a model whose tokenizer is taken; null: one of `vocabulary` tokens, knowing
+    small letters only if `lowercase`, is trained on the project's texts.
+    """
 
     __pydantic_config__ = STRICT
     image_size: int
@@ -69,6 +73,7 @@ class PrepareSettings:
     audio_rate: int
     audio_mels: int | None
     audio_seconds: float
+    tokenizer: str | None
     vocabulary: int
     lowercase: bool
     context: int

@@ -15,8 +15,8 @@ import pyarrow.parquet as pq
 import torch
 
 from mmcore.data.batches import MEDIA
-from mmcore.data.modalities.text import train_tokenizer
 from mmcore.data.parts import ROW_SCHEMA
+from mmcore.data.tokenizer import train
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.settings import AugmentSettings, ModelSettings, OptimSettings, PrepareSettings
@@ -27,8 +27,8 @@ from mmcore.workspace import write_json
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}
 PLACES = {"left": 0, "right": 8}
 PREPARE = PrepareSettings(
-    image_size=16, video_size=16, video_frames=2, audio_rate=8000, audio_mels=8, audio_seconds=1.0, vocabulary=320,
-    lowercase=True, context=12, transcript_context=16,
+    image_size=16, video_size=16, video_frames=2, audio_rate=8000, audio_mels=8, audio_seconds=1.0, tokenizer=None,
+    vocabulary=320, lowercase=True, context=12, transcript_context=16,
 )  # fmt: skip
 MODEL = ModelSettings(
     width=16, heads=2, embed_dim=8, dropout=0.0,
@@ -166,7 +166,7 @@ def corpus(*, scenes: int = 24, clips: int = 12) -> TinyCorpus:
 
 def processor() -> Processor:
     texts = [c["text"] for row in corpus().rows for c in row["captions"]] + ["well this thing goes"]
-    return Processor(train_tokenizer(texts * 2, vocabulary=PREPARE.vocabulary, lowercase=True), PREPARE)
+    return Processor(train(texts * 2, vocabulary=PREPARE.vocabulary, lowercase=True), PREPARE)
 
 
 def objective(name: str) -> dict[str, Any]:

@@ -47,7 +47,7 @@ def part_options(rows: Sequence[int], settings: PrepareSettings, *, decoded: boo
     What concerns the tokenizer alone is left out of the settings: a part that they do not change need not be made
     again.
     """
-    shaping = replace(settings, vocabulary=0, lowercase=False, context=0, transcript_context=0)
+    shaping = replace(settings, tokenizer=None, vocabulary=0, lowercase=False, context=0, transcript_context=0)
     return PartOptions(runs_of(rows), shaping if decoded else None)
 
 

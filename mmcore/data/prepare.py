@@ -14,9 +14,9 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
+from mmcore.data import tokenizer
 from mmcore.data.engine import ShardWork, link_files, map_shards
 from mmcore.data.modalities.audio import HOP_SECONDS, frame_size
-from mmcore.data.modalities.text import train_tokenizer
 from mmcore.data.parts import part_options, prepare_part
 from mmcore.data.store import MEDIA, SPLITS, Shard, read_table, shards
 from mmcore.settings import PrepareSettings
@@ -71,8 +71,11 @@ def prepare(
     for part, entry in zip(parts, finished, strict=True):
         link_files(entry, part.folder)
         progress.advance(len(part.keep))
-    tokenizer = train_tokenizer(_training_texts(parts), vocabulary=settings.vocabulary, lowercase=settings.lowercase)
-    tokenizer.save(str(output / "tokenizer.json"))
+    if settings.tokenizer is None:
+        made = tokenizer.train(_training_texts(parts), vocabulary=settings.vocabulary, lowercase=settings.lowercase)
+    else:
+        made = tokenizer.adopt(settings.tokenizer)
+    made.save(str(output / "tokenizer.json"))
     pq.write_table(profile, output / "profile.parquet", compression="zstd")
     write_json(output / "prepared.json", _summary(output, parts, settings, decoded))
 

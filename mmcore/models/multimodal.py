@@ -18,7 +18,6 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmcore.data.batches import READ
-from mmcore.data.modalities.text import BOS, EOS
 from mmcore.models.decoder import DECODERS
 from mmcore.models.encoders import ENCODERS
 from mmcore.models.explanation import explain
@@ -169,8 +168,8 @@ class MultimodalModel(nn.Module):
         if prefix:
             prefix_BP = torch.tensor([self.processor.encode([prefix])[0][1:-1]]).expand(len(memory), -1)
         ids_BT = decoder.generate(
-            memory, mask, first=BOS, last=EOS, tokens=tokens or self.processor.prepare.context,
-            beams=beams or self.beams, prefix_BP=prefix_BP,
+            memory, mask, first=self.processor.specials.bos, last=self.processor.specials.eos,
+            tokens=tokens or self.processor.prepare.context, beams=beams or self.beams, prefix_BP=prefix_BP,
         )  # fmt: skip
         return self.processor.decode(ids_BT)
 
@@ -205,7 +204,8 @@ class MultimodalModel(nn.Module):
     @classmethod
     def made(cls, config: Mapping[str, Any], folder: Path) -> "MultimodalModel":
         """The model that `config.json` describes, freshly initialised, with the tokenizer in `folder`."""
-        processor = Processor.load(folder, PrepareSettings(**config["prepare"]))
+        # Older models do not say that their tokenizer was trained on their texts.
+        processor = Processor.load(folder, PrepareSettings(**{"tokenizer": None, **config["prepare"]}))
         model = cls(ModelSettings(**config["model"]), processor, config["heads"])
         model.beams = config["generation"]["beams"]
         model.answers_by = config.get("answers_by")  # older models have none

@@ -9,9 +9,10 @@ from torch import Tensor
 
 from mmcore.data import ranks
 from mmcore.data.batches import Batch, Rows
-from mmcore.data.modalities.text import MASK, SPECIALS
+from mmcore.data.tokenizer import SPECIALS
 from mmcore.models.losses import token_loss
 from mmcore.models.multimodal import MultimodalModel
+from mmcore.models.processor import Processor
 from mmcore.objectives import Base
 from mmcore.settings import Component
 
@@ -43,7 +44,7 @@ class Objective(Base):
 
     def loss(self, model: MultimodalModel, batch: Batch) -> Mapping[str, Tensor]:
         ids_BT, mask_BT = batch.inputs["text"]
-        seen_BT, hidden_BT = hidden(ids_BT, mask_BT, self.share, model.processor.vocabulary, len(batch))
+        seen_BT, hidden_BT = hidden(ids_BT, mask_BT, self.share, model.processor, len(batch))
         tokens_BTD, _ = model.encode("text", seen_BT, mask_BT)
         if self.given is not None:
             hidden_BT = hidden_BT & batch.present(self.given)[:, None]
@@ -53,12 +54,14 @@ class Objective(Base):
         return {self.terms[0]: self.weight * value}
 
 
-def hidden(ids_BT: Tensor, mask_BT: Tensor, share: float, vocabulary: int, count: int) -> tuple[Tensor, Tensor]:
+def hidden(ids_BT: Tensor, mask_BT: Tensor, share: float, processor: Processor, count: int) -> tuple[Tensor, Tensor]:
     """The ids with some hidden, and which [B, T]; `count`: the rows of the batch over all ranks."""
     # Drawn for the whole batch, so that it does not depend on how many ranks share it.
     own, whole = ranks.share(count), (count, ids_BT.shape[1])
     fate_BT = torch.rand(whole, device=ids_BT.device)[own]
-    hidden_BT = (fate_BT < share) & mask_BT & (ids_BT >= len(SPECIALS))
-    others_BT = torch.randint(len(SPECIALS), vocabulary, whole, device=ids_BT.device)[own]
-    seen_BT = torch.where(hidden_BT & (fate_BT < 0.8 * share), MASK, ids_BT)
+    special_BT = torch.isin(ids_BT, torch.tensor(processor.specials, device=ids_BT.device))
+    hidden_BT = (fate_BT < share) & mask_BT & ~special_BT
+    # The first ids are special ones where the tokenizer is ours; elsewhere one of them is drawn now and then.
+    others_BT = torch.randint(len(SPECIALS), processor.vocabulary, whole, device=ids_BT.device)[own]
+    seen_BT = torch.where(hidden_BT & (fate_BT < 0.8 * share), processor.specials.mask, ids_BT)
     return torch.where(hidden_BT & (fate_BT >= 0.9 * share), others_BT, seen_BT), hidden_BT

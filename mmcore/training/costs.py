@@ -12,12 +12,12 @@ from torch import Tensor
 
 from mmcore.data.batches import Batch
 from mmcore.data.modalities.audio import HOP_SECONDS, frame_size
-from mmcore.data.modalities.text import SPECIALS
+from mmcore.data.tokenizer import SPECIALS
 from mmcore.models.layers import widened
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives._mixture import Mixture, Stream
-from mmcore.settings import PrepareSettings, Settings
+from mmcore.settings import Settings
 from mmcore.training.device import Device, choose
 from mmcore.training.operations import Operations
 from mmcore.training.optim import Optimiser, Weights
@@ -57,8 +57,9 @@ def costs(settings: Settings) -> Costs:
     """
     device = choose(settings.train)
     torch.manual_seed(settings.seed)
-    few = Imagined(settings.prepare, FEW)
-    model = MultimodalModel(settings.model, Processor.made_up(settings.prepare))
+    processor = Processor.made_up(settings.prepare)
+    few = Imagined(processor, FEW)
+    model = MultimodalModel(settings.model, processor)
     model.add_heads(Mixture(settings.pretrain.objectives, few).heads(few))
     model.to(device.torch).train()
     parameters: Counter[str] = Counter()
@@ -73,7 +74,7 @@ def costs(settings: Settings) -> Costs:
     )
     trial, tried = _trial(settings, model, few, device), FEW
     if trial.took < BRIEF:
-        trial, tried = _trial(settings, model, Imagined(settings.prepare, MANY), device), MANY
+        trial, tried = _trial(settings, model, Imagined(processor, MANY), device), MANY
     return Costs(
         parameters, trial.samples, trial.operations, trial.seconds, tried, learning, trial.activations, device,
         settings.train.devices * settings.train.nodes,
@@ -147,14 +148,15 @@ def _step(model: MultimodalModel, stream: Stream, batch: Batch) -> int:
 
 
 class Imagined:
-    """`count` samples that have everything, of the sizes that `prepare` leaves at most."""
+    """`count` samples that have everything, of the sizes that `processor` leaves at most."""
 
-    def __init__(self, prepare: PrepareSettings, count: int) -> None:
+    def __init__(self, processor: Processor, count: int) -> None:
         random = np.random.default_rng(0)
-        self.prepare = prepare
+        self.prepare = prepare = processor.prepare
 
         def text(tokens: int) -> str:
-            return " ".join(f"w{word}" for word in random.integers(len(SPECIALS), prepare.vocabulary, tokens))
+            words = random.integers(len(SPECIALS), processor.vocabulary, tokens)
+            return str(processor.tokenizer.decode(words.tolist()))
 
         self.ids = [str(number) for number in range(count)]
         self.rows = [

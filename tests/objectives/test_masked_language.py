@@ -1,14 +1,16 @@
+import dataclasses
 import math
 
 import pytest
 import torch
 
 from mmcore.data.batches import Batches
-from mmcore.data.modalities.text import BOS, EOS, MASK, SPECIALS
+from mmcore.data.tokenizer import SPECIALS
+from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
 from mmcore.objectives._mixture import Mixture
 from mmcore.objectives.masked_language import hidden
-from tests.tiny import EVERY_OBJECTIVE, TinyCorpus, caption, corpus, fitted, model, processor, scene
+from tests.tiny import EVERY_OBJECTIVE, PREPARE, TinyCorpus, caption, corpus, fitted, model, processor, scene
 
 PLAIN, GIVEN = EVERY_OBJECTIVE["masked_language"], EVERY_OBJECTIVE["masked_language_image"]
 
@@ -37,14 +39,15 @@ def test_masked_language_hides_words_only_and_asks_for_those():
 
 def test_of_the_hidden_words_eighty_percent_are_masked_and_ten_are_others_and_ten_stay():
     torch.manual_seed(0)
+    own = Processor.made_up(dataclasses.replace(PREPARE, vocabulary=5000))
     ids = torch.randint(len(SPECIALS), 5000, (400, 100))
-    ids[:, 0], ids[:, -1] = BOS, EOS
+    ids[:, 0], ids[:, -1] = own.specials.bos, own.specials.eos
     mask = torch.ones_like(ids, dtype=torch.bool)
-    seen, chosen = hidden(ids, mask, 0.5, 5000, 400)
+    seen, chosen = hidden(ids, mask, 0.5, own, 400)
     assert not chosen[:, [0, -1]].any()
     assert torch.equal(seen[~chosen], ids[~chosen])
     assert float(chosen.float().mean()) == pytest.approx(0.5 * 0.98, abs=0.01)
-    masked, stay = seen[chosen] == MASK, seen[chosen] == ids[chosen]
+    masked, stay = seen[chosen] == own.specials.mask, seen[chosen] == ids[chosen]
     assert float(masked.float().mean()) == pytest.approx(0.8, abs=0.01)
     assert float(stay.float().mean()) == pytest.approx(0.1, abs=0.01)
     assert (seen[chosen][~masked] >= len(SPECIALS)).all()
@@ -67,7 +70,7 @@ def test_the_loss_is_the_mean_cross_entropy_of_the_hidden_words(spec):
     value = OBJECTIVES.build(spec).loss(made, part)
     torch.manual_seed(0)
     ids, mask = part.inputs["text"]
-    seen, chosen = hidden(ids, mask, 0.3, made.processor.vocabulary, len(part))
+    seen, chosen = hidden(ids, mask, 0.3, made.processor, len(part))
     tokens, _ = made.encode("text", seen, mask)
     if spec is GIVEN:
         head = made.heads["masked_language_image"]
