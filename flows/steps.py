@@ -204,7 +204,7 @@ def package(run: Run) -> str:
             version=model[:12],
             model_hash=model,
             bentofile=work.root / "bentofile.yaml",
-            requirements=work.root / "requirements" / "bento.txt",
+            requirements=work.root / "requirements",
             store=work.state / "bentoml",
             serve=settings.serve,
             plugins=settings.plugins,

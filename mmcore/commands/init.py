@@ -14,6 +14,7 @@ FILES = (
     "bentofile.yaml",
     "data.dvc",
     "requirements/bento.txt",
+    "requirements/bento-transformers.txt",
     ".dvc/config",
     ".dvc/plots/curve.json",
     ".dvc/.gitignore",

@@ -49,7 +49,7 @@ def bento(workspace: Workspace, settings: Settings, release: releases.Release) -
             version=release.model_hash[:12],
             model_hash=release.model_hash,
             bentofile=workspace.root / "bentofile.yaml",
-            requirements=workspace.root / "requirements" / "bento.txt",
+            requirements=workspace.root / "requirements",
             store=store,
             serve=settings.serve,
             plugins=settings.plugins,

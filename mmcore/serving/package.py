@@ -21,8 +21,9 @@ from mmcore.settings import ServeSettings
 from mmcore.workspace import hash_file, read_json, run_lock, sync_folder, write_json
 
 ENTRY = "mmcore.serving.bento"
+ENCODERS = "mmcore.models.encoders"
 # Found by name when a model is loaded, so that no import statement leads to them.
-FOLDERS = ("mmcore.data.modalities", "mmcore.models.encoders", "mmcore.serving.predictor")
+FOLDERS = ("mmcore.data.modalities", ENCODERS, "mmcore.serving.predictor")
 BUILD_SECONDS = 300
 
 
@@ -43,7 +44,8 @@ def package(
 
     A Bento of that tag with equal content is left as it is, one with other content is replaced. `model_hash` is what
     the release is known by; `GET /identity` gives it back beside the hashes of what is loaded. `plugins`: modules of
-    one's own that the models need; they are packed too.
+    one's own that the models need; they are packed too. `requirements`: the folder of the pins; those of transformers,
+    which few models need, lie apart there.
     """
     tag, store = f"{name.lower()}:{version}", store.resolve()
     # The context lies outside the store: BentoML reads nothing below a hidden folder, and a project's store is in one.
@@ -54,7 +56,7 @@ def package(
         made_of = {"tasks": list(tasks), "plugins": list(plugins)}
         identity = known_as | made_of | _assemble(context, tasks_folder, tasks, plugins, serve)
         shutil.copyfile(bentofile, context / "bentofile.yaml")
-        shutil.copyfile(requirements, context / "requirements.txt")
+        (context / "requirements.txt").write_text(_pins(requirements, tasks_folder, tasks), encoding="utf-8")
         identity["content_hash"] = digest(_files(context))
         write_json(context / "release" / "identity.json", identity)
         there = bento_path(store, tag)
@@ -65,6 +67,21 @@ def package(
             os.replace(built, there)
             sync_folder(there.parent)
     return tag
+
+
+def _pins(requirements: Path, tasks_folder: Path, tasks: Sequence[str]) -> str:
+    """What a Bento of these models needs installed."""
+    pins = (requirements / "bento.txt").read_text(encoding="utf-8")
+    encoders = {
+        f"{ENCODERS}.{encoder['name']}"
+        for task in tasks
+        for encoder in read_json(tasks_folder / task / "config.json")["model"]["encoders"].values()
+    }
+    shipped = [name for name in sorted(encoders) if importlib.util.find_spec(name)]  # what plugins need, they say
+    libraries: Any = fingerprint(shipped)["libraries"]
+    if "transformers" in libraries:
+        pins += "\n" + (requirements / "bento-transformers.txt").read_text(encoding="utf-8")
+    return pins
 
 
 def bento_path(store: Path, tag: str) -> Path:

@@ -187,7 +187,7 @@ def pack(root: Path, tasks: Path, settings: Settings, known_as: str) -> str:
         version=known_as[:12],
         model_hash=known_as,
         bentofile=ROOT / "bentofile.yaml",
-        requirements=ROOT / "requirements" / "bento.txt",
+        requirements=ROOT / "requirements",
         store=root / "bentos",
         serve=settings.serve,
     )

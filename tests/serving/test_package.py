@@ -13,13 +13,18 @@ from packaging.requirements import Requirement
 from mmcore.serving import package as packages
 from mmcore.workspace import hash_folder, read_json, write_json
 from tests.conftest import ROOT
+from tests.models.test_encoders import OPTIONS
 from tests.serving.conftest import World, pack
+from tests.tiny import MODEL, model
 
 REQUIREMENTS = ROOT / "requirements" / "bento.txt"
+# What is installed with it for some models.
+BESIDE = [[], ["bento-transformers.txt"]]
 
 
-def pins() -> dict[str, str]:
-    lines = [line.split("#")[0].strip() for line in REQUIREMENTS.read_text().splitlines()]
+def pins(*more: str) -> dict[str, str]:
+    texts = [REQUIREMENTS.read_text(), *(REQUIREMENTS.with_name(name).read_text() for name in more)]
+    lines = [line.split("#")[0].strip() for text in texts for line in text.splitlines()]
     return dict(line.split("==") for line in lines if line)
 
 
@@ -27,14 +32,16 @@ def plain(name: str) -> str:
     return re.sub(r"[-_.]+", "-", name).lower()
 
 
-def test_the_pins_are_the_versions_that_are_tested() -> None:
-    for name, pinned in pins().items():
+@pytest.mark.parametrize("more", BESIDE)
+def test_the_pins_are_the_versions_that_are_tested(more: list[str]) -> None:
+    for name, pinned in pins(*more).items():
         assert version(name).partition("+")[0] == pinned, name
 
 
-def test_the_pins_are_closed_so_that_nothing_is_resolved_afresh() -> None:
-    pinned = {plain(name) for name in pins()}
-    for name in pins():
+@pytest.mark.parametrize("more", BESIDE)
+def test_the_pins_are_closed_so_that_nothing_is_resolved_afresh(more: list[str]) -> None:
+    pinned = {plain(name) for name in pins(*more)}
+    for name in pins(*more):
         for line in requires(name) or []:
             requirement = Requirement(line)
             # The CUDA parts of torch's wheel are pinned by torch itself.
@@ -42,6 +49,17 @@ def test_the_pins_are_closed_so_that_nothing_is_resolved_afresh() -> None:
                 continue
             if requirement.marker is None or requirement.marker.evaluate({"extra": ""}):
                 assert plain(requirement.name) in pinned, f"{name} needs {requirement.name}"
+
+
+@pytest.mark.parametrize("encoder", ["conv_vit", "clip_vision"])
+def test_only_a_model_with_a_network_of_transformers_asks_for_them(encoder: str, tmp_path: Path) -> None:
+    spec = {"name": encoder, **OPTIONS[encoder]}
+    (tmp_path / "retrieval").mkdir()
+    settings = dataclasses.replace(MODEL, encoders={**MODEL.encoders, "image": spec})
+    model(settings=settings).save(tmp_path / "retrieval")
+    found = packages._pins(REQUIREMENTS.parent, tmp_path, ["retrieval"])
+    assert ("transformers==" in found) == (encoder == "clip_vision")
+    assert REQUIREMENTS.read_text() in found
 
 
 def test_the_code_of_a_bento_is_what_serving_imports_and_no_more() -> None:
@@ -120,7 +138,7 @@ from mmcore.serving.package import package
 import mmcore
 assert Path(mmcore.__file__).is_relative_to({str(tmp_path)!r})
 print(package(Path({str(world.tasks)!r}), ["captioning"], name="tiny", version="wheel", model_hash="h",
-    bentofile=Path("bentofile.yaml"), requirements=Path("requirements/bento.txt"), store=Path(".mmcore/bentoml"),
+    bentofile=Path("bentofile.yaml"), requirements=Path("requirements"), store=Path(".mmcore/bentoml"),
     serve=params.load(Path("params.yaml")).serve))
 """
     done = subprocess.run(
@@ -154,7 +172,7 @@ def test_a_plugin_of_ones_own_is_packed_and_loaded(
     write_json(config, content)
     tag = packages.package(
         tmp_path / "tasks", ["captioning"], name="tiny", version="plugin", model_hash="h", plugins=["my_plugin"],
-        bentofile=ROOT / "bentofile.yaml", requirements=REQUIREMENTS, store=tmp_path / "store",
+        bentofile=ROOT / "bentofile.yaml", requirements=REQUIREMENTS.parent, store=tmp_path / "store",
         serve=world.settings.serve,
     )  # fmt: skip
     source = packages.bento_path(tmp_path / "store", tag) / "src"
