@@ -15,6 +15,7 @@ REACHES = {
     "one_way": ("encoders.image", "encoders.text", "projections.image", "projections.text", "logit_scale"),
     "siglip": ("encoders.image", "encoders.text", "heads.contrast_image_text.scale", "heads.contrast_image_text.bias"),
     "vc": ("encoders.image", "encoders.text", "projections.image", "projections.text", "logit_scale"),
+    "moments": ("encoders.image", "encoders.video", "encoders.audio", "projections.video", "projections.audio"),
     "matching": ("encoders.image", "encoders.text", "heads.matching_image_text.fusion"),
     "matching_media": ("encoders.image", "encoders.audio", "heads.matching_audio_image.out"),
     "caption": ("encoders.image", "decoder", "kinds.image"),

@@ -63,6 +63,7 @@ EVERY_OBJECTIVE: dict[str, dict[str, Any]] = {
     "one_way": alone(name="contrast", among=["text", "image"], formula="one_way"),
     "siglip": alone(name="contrast", among=["image", "text"], formula="siglip"),
     "vc": alone(name="contrast", among=["image", "text"], formula="vc"),
+    "moments": alone(name="moments"),
     "matching": alone(name="matching", between=["image", "text"], fusion={"name": "cross_attention", "layers": 1}),
     "matching_media": alone(name="matching", between=["audio", "image"], fusion={"name": "concat"}),
     "caption": alone(name="caption", of="image", smoothing=0.1),
@@ -148,14 +149,23 @@ def scene(number: int) -> dict[str, Any]:
     }  # fmt: skip
 
 
+def moving_tone(places: Sequence[str], seed: int) -> Any:
+    """float16 [T, 8], T from 9 to 14: each place sounds in a band of its own, as long as the square is there."""
+    bands = np.random.default_rng(seed).normal(0, 0.1, (9 + seed % 6, PREPARE.audio_mels))
+    for part, place in zip(np.array_split(bands, len(places)), places, strict=True):
+        part[:, 4 + 2 * PLACES[place] // 8] += 1
+    return bands.astype(np.float16)
+
+
 def clip(number: int) -> dict[str, Any]:
-    """A square that moves; every third clip has no transcript."""
+    """A square that moves, and is heard to; every third clip has no transcript."""
     colour, places = list(COLOURS)[number % 3], list(PLACES)[:: 1 if number % 2 else -1]
     frames = np.stack([picture(colour, place, number) for place in places])
     summary = f"the {colour} square goes {places[1]}"
     talk = f"well this {colour} thing goes" if number % 3 else None
     return {
-        "id": f"clip-{number}", "video": frames, "summary": summary, "transcript": talk,
+        "id": f"clip-{number}", "video": frames, "audio": moving_tone(places, number), "summary": summary,
+        "transcript": talk,
         "captions": [caption(summary), caption(f"{colour} moves {places[1]}")],
     }  # fmt: skip
 

@@ -67,7 +67,8 @@ def test_what_a_processor_can_do_is_measured():
     most = peak(Device(torch.device("cpu"), "fp32", "CPU"))
     matrix = torch.ones(1024, 1024)
     took = min(_seconds(matrix) for _ in range(5))
-    assert most == pytest.approx(2 * 1024**3 / took, rel=0.6)
+    # Beside other work either may be several times too slow.
+    assert 0.1 < most * took / (2 * 1024**3) < 10
 
 
 def _seconds(matrix):
