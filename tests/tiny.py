@@ -27,8 +27,8 @@ from mmcore.workspace import write_json
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}
 PLACES = {"left": 0, "right": 8}
 PREPARE = PrepareSettings(
-    image_size=16, video_size=16, video_frames=2, audio_rate=8000, audio_mels=8, audio_seconds=1.0, vocabulary=320,
-    lowercase=True, context=12, transcript_context=16,
+    image_size=16, image_resize=None, video_size=16, video_frames=2, audio_rate=8000, audio_mels=8, audio_seconds=1.0,
+    vocabulary=320, lowercase=True, context=12, transcript_context=16,
 )  # fmt: skip
 MODEL = ModelSettings(
     width=16, heads=2, embed_dim=8, dropout=0.0,

@@ -18,7 +18,8 @@ from mmcore.training.device import choose
 from mmcore.training.fit import Source, fit
 
 PREPARE = PrepareSettings(
-    image_size=work.SIDE, video_size=work.SIDE, video_frames=1, audio_rate=8000, audio_mels=8, audio_seconds=1.0,
+    image_size=work.SIDE, image_resize=None, video_size=work.SIDE, video_frames=1, audio_rate=8000, audio_mels=8,
+    audio_seconds=1.0,
     vocabulary=work.VOCABULARY, lowercase=False, context=work.TOKENS, transcript_context=work.TOKENS,
 )  # fmt: skip
 MODEL = ModelSettings(

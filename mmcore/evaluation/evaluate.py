@@ -27,7 +27,9 @@ MAX_HEADLINE = 12
 COLOURED = re.compile(r"text_to_image_recall@(\d+)")
 
 # The prepare settings that shape the arrays; the others belong to the tokenizer, which every model brings along.
-MEDIA_SETTINGS = ("image_size", "video_size", "video_frames", "audio_rate", "audio_mels", "audio_seconds")
+MEDIA_SETTINGS = (
+    "image_size", "image_resize", "video_size", "video_frames", "audio_rate", "audio_mels", "audio_seconds"
+)  # fmt: skip
 
 
 def evaluate(

@@ -11,8 +11,8 @@ from mmcore.data.prepare import prepare
 from mmcore.settings import PrepareSettings
 
 SETTINGS = PrepareSettings(
-    image_size=48, video_size=24, video_frames=3, audio_rate=8000, audio_mels=40, audio_seconds=4.0,
-    vocabulary=400, lowercase=True, context=32, transcript_context=96,
+    image_size=48, image_resize=None, video_size=24, video_frames=3, audio_rate=8000, audio_mels=40,
+    audio_seconds=4.0, vocabulary=400, lowercase=True, context=32, transcript_context=96,
 )  # fmt: skip
 SIZES = digitworld.Sizes(scenes=(12, 4, 5), clips=(4, 2, 3), sentiments=(3, 2, 2), faults=(10, 5, 0))
 

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,8 +14,12 @@ from tokenizers import Tokenizer
 from mmcore.data import store
 from mmcore.data.corpus import Corpus
 from mmcore.data.digitworld_objects import png
+from mmcore.data.parts import decode
 from mmcore.data.prepare import prepare, table_texts
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.models.processor import Processor
 from mmcore.workspace import hash_folder, read_json
+from tests import tiny
 from tests.data.conftest import SETTINGS, accept
 
 
@@ -201,3 +206,20 @@ def test_pictures_come_out_square_and_at_the_size_set(tmp_path: Path) -> None:
     assert image is not None
     assert image.shape == (16, 16, 3)
     assert Image.fromarray(image).getpixel((8, 8)) == (3, 3, 3)
+
+
+def test_what_is_stored_of_a_resized_picture_is_what_a_saved_model_makes_of_its_file(tmp_path: Path) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    content = png(np.asarray(Image.fromarray(coarse).resize((61, 40))))
+    data, output, saved = (tmp_path / name for name in ("data", "prepared", "saved"))
+    store.write_shards(data, "test", [store.row(id="one", image=content, captions=[tiny.caption("a")])])
+    store.write_manifest(data)
+    settings = dataclasses.replace(tiny.PREPARE, image_size=16, image_resize=20)
+    output.mkdir()
+    prepare(data, accept(data, tmp_path / "validated"), output, settings, processes=1)
+    saved.mkdir()
+    MultimodalModel(tiny.MODEL, Processor(tiny.processor().tokenizer, settings)).save(saved)
+    resized = Image.fromarray(np.asarray(Image.open(io.BytesIO(content)))).resize((30, 20), Image.Resampling.BICUBIC)
+    stored, kept = Corpus(output, "test").image(0), MultimodalModel.load(saved).processor.prepare
+    assert np.array_equal(stored, np.asarray(resized)[2:18, 7:23])
+    assert np.array_equal(stored, decode("image", content, "one", kept))
