@@ -140,7 +140,7 @@ def _with_colours(scores: dict[str, Score], predictions: Predictions, train: Cor
 
 
 def _image(corpus: Corpus, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    image = corpus.image(index)
+    image = corpus.array("image", index)
     assert image is not None
     return image
 

@@ -7,6 +7,7 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcore.data import digitworld, store
+from mmcore.data.modalities import media
 from mmcore.data.prepare import prepare
 from mmcore.settings import PrepareSettings
 
@@ -35,10 +36,10 @@ def accept(data: Path, validated: Path, *, without: tuple[str, ...] = ()) -> Pat
             "shard": shard.path,
             "row": number,
             "verdict": "ok",
-            **{f"has_{name}": row[name] is not None for name in store.MEDIA},
+            **{f"has_{name}": row[name] is not None for name in media()},
         }
         for shard in store.shards(data)
-        for number, row in enumerate(store.read_rows(data / shard.path, ["id", *store.MEDIA]))
+        for number, row in enumerate(store.read_rows(data / shard.path, ["id", *media()]))
     ]
     validated.mkdir()
     pq.write_table(

@@ -70,6 +70,10 @@ class PictureHeader:
 class Modality:
     """Still pictures."""
 
+    suffixes = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+    numbers = ("brightness", "contrast", "colourfulness", "sharpness")
+    varies = False
+
     def decode(self, data: bytes, limits: Limits) -> Media:
         """uint8 [H, W, 3] RGB of the encoded bytes, turned upright as EXIF says; ValueError with the reason if not."""
         header = read_header(data)
@@ -85,6 +89,10 @@ class Modality:
         if prepare.image_resize is None:
             return square(media.array, prepare.image_size)
         return resized_middle(media.array, prepare.image_size, short=prepare.image_resize)
+
+    def largest(self, prepare: PrepareSettings) -> NDArray[np.uint8]:
+        """Zeros of the shape and type of every prepared image."""
+        return np.zeros((prepare.image_size, prepare.image_size, 3), np.uint8)
 
     def describe(self, media: Media) -> dict[str, float]:
         """brightness and contrast (0 to 1), colourfulness (Hasler and Süsstrunk 2003, over 255), sharpness."""
