@@ -13,8 +13,10 @@ import pytest
 
 from mmcore import params
 from mmcore.cli import main
-from mmcore.data import store
+from mmcore.data import engine, store
 from mmcore.data.corpus import Corpus
+from mmcore.data.exporters import export_data
+from mmcore.data.importers import IMPORTERS, ImportOptions, content
 from mmcore.data.modalities import BUILT_IN, MODALITIES, media
 from mmcore.data.schema import schema
 from mmcore.models.encoders import ENCODERS
@@ -191,6 +193,31 @@ def test_rows_of_before_the_plugin_keep_their_hash_and_lack_the_modality(project
     assert read["sensor"] is None
     assert store.sample_hash(read) == before["sha256"]
     assert store.row(id="a", image=b"picture", sensor=b"1")["sha256"] != before["sha256"]
+
+
+@pytest.mark.parametrize("format", ["imagefolder", "webdataset"])
+def test_what_is_exported_is_imported_again(project: Path, format: str) -> None:
+    sys.path.insert(0, str(project))
+    importlib.import_module("own_sensor")
+    row = store.row(id="a", sensor=b"1", image=b"\x89PNG", captions=[{"text": "it shakes", "lang": "en"}])
+    store.write_shards(project / "own", "test", [row])
+    store.write_manifest(project / "own")
+    export_data(project / "own", project / "exported", format=format)
+    (read,) = IMPORTERS[format]().read(project / "exported", ImportOptions())
+    assert (read["id"], content(read["sensor"]), content(read["image"])) == ("a", b"1", b"\x89PNG")
+    with pytest.raises(ValueError, match="has a 'sensor', for which Hugging Face has no type; export as imagefolder"):
+        export_data(project / "own", project / "huggingface", format="huggingface")
+
+
+def test_the_machines_of_a_cluster_are_said_not_to_have_the_plugin(
+    project: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    sys.path.insert(0, str(project))
+    importlib.import_module("own_sensor")
+    monkeypatch.setattr(engine, "find_spec", lambda name: object())
+    monkeypatch.setenv("RAY_ADDRESS", "somewhere:1")
+    with pytest.raises(ValueError, match="whose machines do not have the plugin that reads sensor; choose local"):
+        engine.check_engine("ray")
 
 
 @pytest.mark.parametrize("name", ["text", "image", "captions", "Radar", "in_front"])
