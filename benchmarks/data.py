@@ -291,7 +291,7 @@ def training_reads(project: Path) -> dict[str, float]:
         order = np.random.default_rng(0).permutation(len(corpus.ids))[:2000]
         start = time.perf_counter()
         for index in order:
-            corpus.image(int(index))
+            corpus.array("image", int(index))
         figures[f"{name}: pictures a second"] = len(order) / (time.perf_counter() - start)
     return figures
 

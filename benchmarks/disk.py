@@ -67,7 +67,7 @@ def measure(project: Path, where: str) -> None:
     processor = Processor.load(project / "prepared", params.load(project / "params.yaml").prepare)
     corpus = Corpus(folder, "train", data=project / "data")
     source = Batches(corpus, processor, ("image", "captions"), batch_size=work.BATCH)
-    corpus.image(0)  # a shard is hashed before it is read
+    corpus.array("image", 0)  # a shard is hashed before it is read
     for path in [*folder.rglob("*.npy"), *(project / "data").rglob("*.parquet")]:
         with open(path, "rb") as file:
             os.posix_fadvise(file.fileno(), 0, 0, os.POSIX_FADV_DONTNEED)

@@ -214,9 +214,12 @@ def _report(arguments: argparse.Namespace) -> None:
 
         follow(_here(), show=arguments.open)
     else:
+        from mmcore.plugins import load_settings
         from mmcore.report.build import build
 
-        print(build(_here()))
+        workspace = _here()
+        load_settings(workspace)
+        print(build(workspace))
 
 
 def _here() -> Workspace:

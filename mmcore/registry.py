@@ -22,6 +22,7 @@ class Table(Generic[T]):
         self._folder = folder
         self._attribute = attribute
         self._members: dict[str, T] = {}
+        self._files: set[str] | None = None
 
     def add(self, name: str) -> Callable[[T], T]:
         """A decorator that enters its object under `name`; a name that is taken is a ValueError."""
@@ -36,11 +37,10 @@ class Table(Generic[T]):
 
     def names(self) -> list[str]:
         """All names, sorted."""
-        found = set(self._members)
-        if self._folder is not None:
-            package = importlib.import_module(self._folder)
-            found |= {m.name for m in pkgutil.iter_modules(package.__path__) if not m.name.startswith("_")}
-        return sorted(found)
+        if self._files is None:
+            path = importlib.import_module(self._folder).__path__ if self._folder is not None else []
+            self._files = {one.name for one in pkgutil.iter_modules(path) if not one.name.startswith("_")}
+        return sorted(self._files | self._members.keys())
 
     def __getitem__(self, name: str) -> T:
         if name not in self.names():

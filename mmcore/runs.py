@@ -11,6 +11,7 @@ from typing import Any
 
 from mmcore import params
 from mmcore.ledger import Change, Ledger
+from mmcore.plugins import load_settings
 from mmcore.project import machine
 from mmcore.settings import Settings
 from mmcore.stages import stage_names
@@ -30,7 +31,7 @@ class Run:
         """Begin a run with a name that sorts by time and the settings as they stand now."""
         self.name = f"{time.strftime('%Y%m%d-%H%M%S', time.gmtime())}-{secrets.token_hex(2)}"
         self.workspace = workspace
-        self.settings: Settings = params.load(workspace.params)
+        self.settings: Settings = load_settings(workspace)
         self.folder = workspace.state / "runs" / self.name
         self.started = datetime.now(UTC).isoformat(timespec="seconds")
         self.commit = Ledger(workspace.root).commit()

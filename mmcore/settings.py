@@ -58,9 +58,10 @@ class ValidateSettings:
 
 @dataclass(frozen=True)
 class PrepareSettings:
-    """What decoding leaves: square images of `image_size` pixels, clips of `video_frames` frames of `video_size`
-    pixels, speech as `audio_mels` log-mel bands (null: the samples themselves) of at most `audio_seconds`; texts in at
-    most `context` tokens (captions, summaries, questions) or `transcript_context` tokens.
+    """What decoding leaves: square images of `image_size` pixels (`image_resize`: the length of the short side that a
+    picture is resized to before its middle is cut out; null to resize the whole middle square), clips of `video_frames`
+    frames of `video_size` pixels, speech as `audio_mels` log-mel bands (null: the samples themselves) of at most
+    `audio_seconds`; texts in at most `context` tokens (captions, summaries, questions) or `transcript_context` tokens.
 
     `tokenizer`: the folder or hub id of a model whose tokenizer is taken; null: one of `vocabulary` tokens, knowing
     small letters only if `lowercase`, is trained on the project's texts.
@@ -68,6 +69,7 @@ class PrepareSettings:
 
     __pydantic_config__ = STRICT
     image_size: int
+    image_resize: int | None
     video_size: int
     video_frames: int
     audio_rate: int
@@ -78,6 +80,13 @@ class PrepareSettings:
     lowercase: bool
     context: int
     transcript_context: int
+
+    def __post_init__(self) -> None:
+        if self.image_resize is not None and self.image_resize < self.image_size:
+            raise ValueError(
+                f"image_resize is {self.image_resize}, too short to cut image_size {self.image_size} out of; choose "
+                f"{self.image_size} or more, or null"
+            )
 
 
 @dataclass(frozen=True)

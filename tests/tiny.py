@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 import torch
 
-from mmcore.data.batches import MEDIA
+from mmcore.data.modalities import media
 from mmcore.data.parts import ROW_SCHEMA
 from mmcore.data.tokenizer import train
 from mmcore.models.multimodal import MultimodalModel
@@ -27,8 +27,8 @@ from mmcore.workspace import write_json
 COLOURS = {"red": (220, 30, 30), "green": (30, 220, 30), "blue": (30, 30, 220)}
 PLACES = {"left": 0, "right": 8}
 PREPARE = PrepareSettings(
-    image_size=16, video_size=16, video_frames=2, audio_rate=8000, audio_mels=8, audio_seconds=1.0, tokenizer=None,
-    vocabulary=320, lowercase=True, context=12, transcript_context=16,
+    image_size=16, image_resize=None, video_size=16, video_frames=2, audio_rate=8000, audio_mels=8, audio_seconds=1.0,
+    tokenizer=None, vocabulary=320, lowercase=True, context=12, transcript_context=16,
 )  # fmt: skip
 MODEL = ModelSettings(
     width=16, heads=2, embed_dim=8, dropout=0.0,
@@ -92,25 +92,19 @@ class TinyCorpus:
             "positives": None, "captions": [], "summary": None, "transcript": None, "speech_text": None, "qa": [],
             "labels": {},
         }  # fmt: skip
-        self.rows = [{**empty, **{k: v for k, v in row.items() if k not in MEDIA}} for row in rows]
-        self.media = [{name: row.get(name) for name in MEDIA} for row in rows]
+        self.rows = [{**empty, **{k: v for k, v in row.items() if k not in media()}} for row in rows]
+        self.media = [{name: row.get(name) for name in media()} for row in rows]
         self.ids = [row["id"] for row in rows]
 
     def __len__(self) -> int:
         return len(self.rows)
 
-    def image(self, index: int) -> Any:
-        return self.media[index]["image"]
-
-    def video(self, index: int) -> Any:
-        return self.media[index]["video"]
-
-    def audio(self, index: int) -> Any:
-        return self.media[index]["audio"]
+    def array(self, name: str, index: int) -> Any:
+        return self.media[index][name]
 
     def with_(self, *columns: str) -> list[int]:
         def has(index: int, column: str) -> bool:
-            if column in MEDIA:
+            if column in media():
                 return self.media[index].get(column) is not None
             return bool(self.rows[index][column])
 

@@ -18,8 +18,9 @@ from mmcore.training.device import choose
 from mmcore.training.fit import Source, fit
 
 PREPARE = PrepareSettings(
-    image_size=work.SIDE, video_size=work.SIDE, video_frames=1, audio_rate=8000, audio_mels=8, audio_seconds=1.0,
-    tokenizer=None, vocabulary=work.VOCABULARY, lowercase=False, context=work.TOKENS, transcript_context=work.TOKENS,
+    image_size=work.SIDE, image_resize=None, video_size=work.SIDE, video_frames=1, audio_rate=8000, audio_mels=8,
+    audio_seconds=1.0, tokenizer=None, vocabulary=work.VOCABULARY, lowercase=False, context=work.TOKENS,
+    transcript_context=work.TOKENS,
 )  # fmt: skip
 MODEL = ModelSettings(
     width=work.WIDTH, heads=work.HEADS, embed_dim=work.SPACE, dropout=0.0, fusion=None, decoder=None,

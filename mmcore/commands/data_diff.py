@@ -6,12 +6,13 @@ from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
-from mmcore import params, releases
+from mmcore import releases
 from mmcore.data import store
 from mmcore.data.difference import Side, compare, in_words
 from mmcore.data.store import Shard
 from mmcore.ledger import Ledger
 from mmcore.objects import Cache, Reader, Remote, Version, fault
+from mmcore.plugins import load_settings
 from mmcore.remotes import SEND_AGAIN
 from mmcore.report.changes import build
 from mmcore.workspace import Workspace
@@ -21,7 +22,7 @@ HERE = "data/ as it lies here"
 
 def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     """Compare; returns the counts and samples as text. A page with pictures is left in artifacts/diff/."""
-    ledger, name = Ledger(workspace.root), params.load(workspace.params).name
+    ledger, name = Ledger(workspace.root), load_settings(workspace).name
     before = _recorded(ledger, name, arguments.a)
     after = _recorded(ledger, name, arguments.b) if arguments.b else _lying(workspace.data)
     found = compare(before, after)

@@ -13,6 +13,7 @@ from mmcore.data.importing import ImportReport, import_data
 from mmcore.data.survey import TASK_COLUMNS, describe_source
 from mmcore.data.survey_page import preview_lines, preview_page
 from mmcore.ledger import Ledger
+from mmcore.plugins import load_settings
 from mmcore.workspace import Workspace, run_lock, write_bytes
 
 _COMMIT = "data.dvc names them now; commit it: git add data.dvc params.yaml dvc.yaml && git commit -m {}"
@@ -22,6 +23,7 @@ PRESETS = {"photos": {"image", "captions"}, "questions": {"image", "qa"}, "sound
 
 def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     """Import, or with `--dry-run` only look; returns what was found, in lines for a person."""
+    settings = load_settings(workspace)
     source = Path(arguments.source)
     options = ImportOptions(
         map=_fields(arguments.map),
@@ -37,7 +39,6 @@ def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
         write_bytes(page, preview_page(summary).encode())
         shown = f"pictures: {page.relative_to(workspace.root)}"
         return "\n".join([*preview_lines(summary), shown, "nothing was changed (--dry-run)"])
-    settings = params.load(workspace.params)
     if settings.data.source == "digitworld" and not arguments.name:
         raise ValueError(
             "name your data, so that their models never compete with those of the built-in data: --name NAME"

@@ -2,15 +2,16 @@
 
 import argparse
 
-from mmcore import params, project
+from mmcore import project
 from mmcore.data.ingest import ingest
 from mmcore.ledger import Ledger
+from mmcore.plugins import load_settings
 from mmcore.workspace import Workspace, run_lock
 
 
 def run(workspace: Workspace, arguments: argparse.Namespace) -> str:
     """Append, or with `--dry-run` only count; returns what was found, in lines for a person."""
-    settings = params.load(workspace.params)
+    settings = load_settings(workspace)
     with run_lock(workspace.state / "run.lock", "an ingest"):
         project.ensure_data(workspace, settings)
         report = ingest(workspace, settings, dry_run=arguments.dry_run)

@@ -15,13 +15,14 @@ import torch
 from torch import Tensor
 
 from mmcore.data import ranks
+from mmcore.data.modalities import BUILT_IN, MODALITIES, media
 from mmcore.settings import AugmentSettings, PrepareSettings
 
-MEDIA = ("image", "audio", "video")
 # Texts that go into the model beside the one that it writes or is compared with; they are inputs of their own name.
 READ = ("transcript", "question")
 LABEL = "label"
-INPUTS = (*MEDIA, "text", *READ)
+# What is drawn anew for every batch: the texts, and how media vary. The place in the list is a part of the seed.
+DRAWN = (*BUILT_IN, "text", *READ)
 CHOICES = ("any", "consensus")
 NO_AUGMENTATION = AugmentSettings(shift=0, flip=False, bands=0, mute=0.0)
 
@@ -50,15 +51,14 @@ class Rows(Protocol):
     def rows(self) -> Sequence[Mapping[str, Any]]: ...
     def __len__(self) -> int: ...
     def with_(self, *columns: str) -> list[int]: ...
-    def image(self, index: int) -> Any: ...
-    def video(self, index: int) -> Any: ...
-    def audio(self, index: int) -> Any: ...
+    def array(self, name: str, index: int) -> Any: ...
 
 
 @dataclass(frozen=True)
 class Batch:
     """Inputs by name, `(values, mask)`: pictures and clips [B, ...] with presence [B]; texts as ids [B, T] and
-    recordings [B, T, mels] with their mask [B, T]; the number of the `label` [B] with whether it is known [B].
+    recordings [B, T, mels] with their mask [B, T]; the number of the `label` [B] with whether it is known [B]; a
+    modality of one's own as one or the other, see `Medium.varies`.
 
     `same_BB[i, j]`: row i's text (or key) also fits row j, so the two are never negatives of each other. Where several
     ranks train together, the inputs are this rank's share of the batch; `ids` and `same_BB` are those of all of it.
@@ -180,8 +180,8 @@ class Batches:
         self.indices = corpus.with_(*needs)
         if not self.indices:
             raise ValueError(f"no row has {' and '.join(needs)}")
-        self.media = [name for name in needs if name in MEDIA]
-        columns = [name for name in needs if name not in (*MEDIA, *READ, "qa", LABEL)]
+        self.media = [name for name in needs if name in media()]
+        columns = [name for name in needs if name not in (*media(), *READ, "qa", LABEL)]
         rows, prepare = {index: corpus.rows[index] for index in self.indices}, tokens.prepare
         self.texts: Texts | None = None
         if columns:
@@ -212,8 +212,10 @@ class Batches:
         """Batches in an epoch; with `shuffle`, what is left over after the last whole one waits for the next epoch."""
         return self.per_epoch
 
-    def at(self, number: int, inputs: Collection[str] = INPUTS) -> Batch:
-        """The batch of this number, 0 and up, as many as one likes; of its inputs only those that are asked for."""
+    def at(self, number: int, inputs: Collection[str] | None = None) -> Batch:
+        """The batch of this number, 0 and up, as many as one likes; of its inputs only those that are asked for (null:
+        all)."""
+        inputs = (*self.media, "text", *self.read) if inputs is None else inputs
         epoch, position = divmod(number, self.per_epoch)
         order = self._order(epoch if self.shuffle else 0)
         chosen = [self.indices[i] for i in order[position * self.batch_size : (position + 1) * self.batch_size]]
@@ -244,7 +246,7 @@ class Batches:
     def _random(self, name: str, number: int) -> np.random.Generator:
         """What is drawn for an input of a batch: for all of it, however many ranks share it, and whatever else it
         holds."""
-        return np.random.default_rng((self.seed, 1, number, INPUTS.index(name)))
+        return np.random.default_rng((self.seed, 1, number, DRAWN.index(name)))
 
     def _draw(self, name: str, number: int, chosen: list[int], of: Mapping[int, Sequence[Any]]) -> list[int]:
         """For each row which of its texts is the input `name`."""
@@ -260,20 +262,16 @@ class Batches:
         return np.random.default_rng((self.seed, 0, epoch)).permutation(len(self.indices))
 
     def _media(self, name: str, number: int, chosen: list[int], share: slice) -> tuple[Tensor, Tensor]:
-        arrays = [getattr(self.corpus, name)(index) for index in chosen[share]]
-        if name == "audio":
-            if self.shuffle and (self.augment.bands or self.augment.mute):
-                draws = self._random(name, number).random((len(chosen), 5))[share]
-                banded = self.tokens.prepare.audio_mels is not None
-                arrays = [
-                    sounding(one, self.augment, own, banded=banded) for one, own in zip(arrays, draws, strict=True)
-                ]
-            return padded(arrays)
-        values = torch.from_numpy(np.stack(arrays))
-        if self.shuffle:
+        arrays = [self.corpus.array(name, index) for index in chosen[share]]
+        if name == "audio" and self.shuffle and (self.augment.bands or self.augment.mute):
+            draws = self._random(name, number).random((len(chosen), 5))[share]
+            banded = self.tokens.prepare.audio_mels is not None
+            arrays = [sounding(one, self.augment, own, banded=banded) for one, own in zip(arrays, draws, strict=True)]
+        values, mask = gathered(name, arrays)
+        if name in ("image", "video") and self.shuffle:
             shifts, mirrored = variations(self.augment, self._random(name, number), len(chosen))
             values = augmented(values, shifts[share], mirrored[share])
-        return values, torch.ones(len(values), dtype=torch.bool)
+        return values, mask
 
     def _padded(self, rows: list[tuple[int, ...]], share: slice) -> tuple[Tensor, Tensor]:
         ids, mask = self.tokens.pad(rows)
@@ -309,10 +307,18 @@ def sounding(
     return varied
 
 
+def gathered(name: str, arrays: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, Tensor]:
+    """The prepared arrays of one modality as a batch [B, ...] and its mask: [B, T] where they differ in length, else
+    presence [B]."""
+    if MODALITIES[name].varies:
+        return padded(arrays)
+    return torch.from_numpy(np.stack(arrays)), torch.ones(len(arrays), dtype=torch.bool)
+
+
 def padded(recordings: Sequence[np.ndarray[Any, Any]]) -> tuple[Tensor, Tensor]:
     """Recordings [T, mels] of any lengths as [B, T, mels], silence after the shorter ones, and their mask [B, T]."""
     lengths = np.array([len(one) for one in recordings])
-    values = np.zeros((len(recordings), lengths.max(), recordings[0].shape[1]), recordings[0].dtype)
+    values = np.zeros((len(recordings), lengths.max(), *recordings[0].shape[1:]), recordings[0].dtype)
     for row, one in zip(values, recordings, strict=True):
         row[: len(one)] = one
     return torch.from_numpy(values), torch.from_numpy(np.arange(lengths.max()) < lengths[:, None])

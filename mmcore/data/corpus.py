@@ -11,8 +11,9 @@ from numpy.typing import NDArray
 
 from mmcore.data import media_index
 from mmcore.data.media_index import ABSENT, MediaReader
+from mmcore.data.modalities import MODALITIES, media
 from mmcore.data.parts import decode
-from mmcore.data.store import MEDIA, Row, as_rows, read_manifest, read_table
+from mmcore.data.store import Row, as_rows, read_manifest, read_table
 from mmcore.settings import PrepareSettings
 from mmcore.workspace import read_json
 
@@ -20,9 +21,9 @@ from mmcore.workspace import read_json
 class Corpus:
     """The prepared samples of one split, in the order of the store.
 
-    `rows[i]` is a dict of everything but the media; `image(i)`, `video(i)` and `audio(i)` are arrays, or null where
-    the sample has none: views into mapped files, or, where `prepare` left the media in the shards, decoded from the
-    store `data` (null: the one beside the artifacts) at every call. Both are equal bit by bit.
+    `rows[i]` is a dict of everything but the media; `array("image", i)` and the like are arrays, or null where the
+    sample has none: views into mapped files, or, where `prepare` left the media in the shards, decoded from the store
+    `data` (null: the one beside the artifacts) at every call. Both are equal bit by bit.
 
     ValueError if the media are in shards and `data` holds other ones.
     """
@@ -39,9 +40,9 @@ class Corpus:
         self._sources: dict[str, _Source]
         if "shards" in description:
             shards = _shards(prepared, data, description["splits"][split]["parts"], description["shards"])
-            self._sources = {name: _InShards(name, self._folders, sizes, shards, self) for name in MEDIA}
+            self._sources = {name: _InShards(name, self._folders, sizes, shards, self) for name in media()}
         else:
-            self._sources = {name: _Arrays(name, self._folders, sizes) for name in MEDIA}
+            self._sources = {name: _Arrays(name, self._folders, sizes) for name in media()}
 
     def __len__(self) -> int:
         return self._length
@@ -55,35 +56,27 @@ class Corpus:
     def ids(self) -> list[str]:
         return [row["id"] for row in self.rows]
 
-    def image(self, index: int) -> NDArray[np.uint8] | None:
-        """uint8 [S, S, 3]."""
-        return self._media("image", index)
-
-    def video(self, index: int) -> NDArray[np.uint8] | None:
-        """uint8 [F, S, S, 3]."""
-        return self._media("video", index)
-
-    def audio(self, index: int) -> NDArray[np.float16] | None:
-        """float16 [T, mels]; T differs between samples."""
-        return self._media("audio", index)
+    def array(self, name: str, index: int) -> NDArray[Any] | None:
+        """What `transform` of that modality gives: an image uint8 [S, S, 3], a clip uint8 [F, S, S, 3], a recording
+        float16 [T, mels], where T differs between samples."""
+        if not 0 <= index < len(self):
+            raise IndexError(f"sample {index} of {len(self)}")
+        return self._sources[name].read(index) if self._sources[name].present[index] else None
 
     def with_(self, *columns: str) -> list[int]:
         """The samples that have all of the columns: media present, texts not empty."""
         wanted = np.ones(len(self), bool)
         for column in columns:
-            if column in MEDIA:
+            if column in self._sources:
                 present = self._sources[column].present
             elif self.rows and column not in self.rows[0]:
-                raise LookupError(f"a sample has no column '{column}'; there are: {', '.join([*MEDIA, *self.rows[0]])}")
+                raise LookupError(
+                    f"a sample has no column '{column}'; there are: {', '.join([*self._sources, *self.rows[0]])}"
+                )
             else:
                 present = np.array([bool(row[column]) for row in self.rows], bool)
             wanted &= present
         return [int(index) for index in np.flatnonzero(wanted)]
-
-    def _media(self, name: str, index: int) -> NDArray[Any] | None:
-        if not 0 <= index < len(self):
-            raise IndexError(f"sample {index} of {len(self)}")
-        return self._sources[name].read(index) if self._sources[name].present[index] else None
 
 
 class _Source(Protocol):
@@ -99,7 +92,7 @@ class _Arrays:
 
     def __init__(self, name: str, folders: Sequence[Path], sizes: Sequence[int]) -> None:
         self._files = [folder / f"{name}.npy" for folder in folders]
-        index = _joined(folders, sizes, f"{name}.index.npy", 2 if name == "audio" else None)
+        index = _joined(folders, sizes, f"{name}.index.npy", 2 if MODALITIES[name].varies else None)
         self._index = index
         self._parts = np.repeat(np.arange(len(folders)), sizes)
         self._mapped: dict[int, NDArray[Any]] = {}

@@ -16,11 +16,13 @@ from typing import Any
 import pyarrow.parquet as pq
 
 from mmcore.data import store
-from mmcore.data.store import MEDIA, Manifest, Row, Shard
+from mmcore.data.modalities import media
+from mmcore.data.schema import schema
+from mmcore.data.store import Manifest, Row, Shard
 
 KINDS = ("added", "removed", "changed", "moved")
 SAMPLES = 6
-TEXTS = tuple(name for name in store.SCHEMA.names if name not in (*MEDIA, "sha256"))
+TEXTS = tuple(name for name in schema().names if name not in (*media(), "sha256"))
 
 
 @dataclass(frozen=True)
@@ -117,9 +119,9 @@ def _digest(row: Row) -> bytes:
 
 def _describe(found: Difference, kind: str, places: dict[str, _Place], old: dict[str, _Place]) -> None:
     """Count the rows of one kind and keep the first of them as samples."""
-    for place, row in _rows(places, media=True):
+    for place, row in _rows(places, marked=True):
         split = place.shard.split
-        modalities = tuple(name for name in MEDIA if row.pop(name)) or ("text",)
+        modalities = tuple(name for name in media() if row.pop(name, False)) or ("text",)
         languages = tuple(sorted({caption["lang"] for caption in row["captions"] if caption["lang"]}))
         found.rows[kind][split] += 1
         found.modalities[kind].update((split, name) for name in modalities)
@@ -163,20 +165,21 @@ def _short(value: Any) -> str:
 # Reading ----------------------------------------------------------------------------------------------------------
 
 
-def _rows(places: dict[str, _Place], *, media: bool = False) -> Iterator[tuple[_Place, Row]]:
-    """The rows at `places`, shard by shard, without their media; with `media`, whether they have each of them."""
+def _rows(places: dict[str, _Place], *, marked: bool = False) -> Iterator[tuple[_Place, Row]]:
+    """The rows at `places`, shard by shard, without their media; `marked`, with whether they have each of them."""
     by_shard: defaultdict[Path, dict[int, _Place]] = defaultdict(dict)
     for place in places.values():
         by_shard[place.path][place.row] = place
     for path, wanted in by_shard.items():
         with pq.ParquetFile(path, memory_map=True) as file:
+            kinds = [name for name in media() if marked and name in file.schema_arrow.names]
             start = 0
             for group in range(file.num_row_groups):
                 stop = start + file.metadata.row_group(group).num_rows
                 inside = [row for row in range(start, stop) if row in wanted]
                 if inside:
                     table = file.read_row_group(group, columns=list(TEXTS)).take([row - start for row in inside])
-                    has = {name: file.read_row_group(group, columns=[name])[name].is_valid() for name in MEDIA if media}
+                    has = {name: file.read_row_group(group, columns=[name])[name].is_valid() for name in kinds}
                     for row, values in zip(inside, store.as_rows(table), strict=True):
                         values |= {name: valid[row - start].as_py() for name, valid in has.items()}
                         yield wanted[row], values

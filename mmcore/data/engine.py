@@ -27,6 +27,7 @@ from typing import Any
 
 from mmcore import fingerprint
 from mmcore.data import modalities
+from mmcore.data.modalities import modules_of_own, own_media
 from mmcore.data.parallel import map_processes
 from mmcore.workspace import hash_file, read_json, sync_folder, write_json
 
@@ -95,6 +96,11 @@ def check_engine(engine: str) -> None:
             "data.engine is ray, and Ray is not installed; in mmcore's checkout: pip install -e '.[ray]', "
             "or choose local"
         )
+    if engine == "ray" and own_media():
+        raise ValueError(
+            f"data.engine is ray, whose machines do not have the plugin that reads {' and '.join(own_media())}; "
+            "choose local"
+        )
     if engine == "ray" and not os.environ.get("RAY_ADDRESS"):
         raise ValueError("data.engine is ray, but RAY_ADDRESS names no cluster (host:port); set it, or choose local")
 
@@ -119,14 +125,18 @@ def _make_all(function: Function, missing: dict[Path, ShardWork], engine: str, p
         return iter(())
     check_engine(engine)
     if engine == "local":
-        return map_processes(_make, tasks, processes=processes)
+        own = modules_of_own()
+        return map_processes(_make, [(*task, own) for task in tasks], processes=processes)
     # By name: the fingerprint of a stage must not depend on whether Ray is installed, nor does what it makes.
     made: Iterator[Path] = importlib.import_module("mmcore.data.engine_ray").make_all(tasks)
     return made
 
 
-def _make(task: tuple[Function, ShardWork, Path]) -> Path:
-    function, item, entry = task
+def _make(task: tuple[Function, ShardWork, Path, tuple[str, ...]]) -> Path:
+    """`task` ends with the modules that a fresh process has to import, so that their modalities are known by name."""
+    function, item, entry, plugins = task
+    for plugin in plugins:
+        importlib.import_module(plugin)
     with new_entry(entry) as folder:
         function(item, folder)
     return entry
@@ -141,15 +151,21 @@ def _key(function: Function, item: ShardWork, code: str) -> str:
     return hashlib.sha256(json.dumps(made_of, sort_keys=True).encode()).hexdigest()[:32]
 
 
-@once
 def code_of(module: str) -> str:
     """The fingerprint of the code that a function of `module` may run."""
-    return str(fingerprint.fingerprint(_modules(module), own=("mmcore", module.partition(".")[0]))["sha256"])
+    return _code_of(module, modules_of_own())
 
 
-def _modules(module: str) -> list[str]:
+@once
+def _code_of(module: str, plugins: tuple[str, ...]) -> str:
+    own = ("mmcore", *(name.partition(".")[0] for name in (module, *plugins)))
+    return str(fingerprint.fingerprint(_modules(module, plugins), own=own)["sha256"])
+
+
+def _modules(module: str, plugins: tuple[str, ...]) -> list[str]:
     """With the modalities: they are found by name, so no import leads to them."""
-    return [module, *(f"{modalities.__name__}.{one.name}" for one in pkgutil.iter_modules(modalities.__path__))]
+    found = (f"{modalities.__name__}.{one.name}" for one in pkgutil.iter_modules(modalities.__path__))
+    return [module, *found, *plugins]
 
 
 @contextmanager

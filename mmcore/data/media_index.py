@@ -18,7 +18,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 from numpy.typing import NDArray
 
-from mmcore.data.store import MEDIA, check_shard
+from mmcore.data.modalities import media
+from mmcore.data.store import check_shard
 
 ABSENT = -1
 # More files than this no process needs open.
@@ -53,7 +54,8 @@ def index_shard(shard: Path) -> dict[str, Places]:
         mmap.mmap(opened.fileno(), 0, access=mmap.ACCESS_READ) as content,
         pq.ParquetFile(shard, memory_map=True) as file,
     ):
-        found = {name: np.full((file.metadata.num_rows, 2), ABSENT, np.int64) for name in MEDIA}
+        there = set(file.schema_arrow.names)
+        found = {name: np.full((file.metadata.num_rows, 2), ABSENT, np.int64) for name in media() if name in there}
         first = 0
         for number in range(file.metadata.num_row_groups):
             for name, places in found.items():

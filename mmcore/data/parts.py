@@ -20,7 +20,8 @@ from mmcore.data import columns
 from mmcore.data.engine import ShardWork
 from mmcore.data.media_index import ABSENT, MediaReader, Places, index_shard
 from mmcore.data.modalities import MODALITIES, UNLIMITED
-from mmcore.data.store import SCHEMA, Row, as_rows, read_table
+from mmcore.data.schema import schema
+from mmcore.data.store import Row, as_rows, read_table
 from mmcore.settings import PrepareSettings
 
 # What training needs to know of a sample besides its media.
@@ -29,7 +30,7 @@ ROW_COLUMNS = (
 )  # fmt: skip
 # Texts that people read and write; the others are names, compared byte by byte.
 TEXTS = ("captions", "transcript", "summary", "speech_text", "qa", "labels")
-ROW_SCHEMA: pa.Schema = pa.schema([SCHEMA.field(name) for name in ROW_COLUMNS])
+ROW_SCHEMA: pa.Schema = pa.schema([schema().field(name) for name in ROW_COLUMNS])
 
 
 @dataclass(frozen=True)
@@ -109,8 +110,8 @@ def decode(name: str, content: bytes, identity: str, settings: PrepareSettings) 
 def _decode(
     shard: Path, name: str, places: Places, ids: Sequence[str], settings: PrepareSettings, folder: Path
 ) -> None:
-    """Write `<name>.npy` and `<name>.index.npy`: int64 [rows], or [rows, 2] with start and length for audio, whose
-    arrays differ in length; -1 for a row that has none."""
+    """Write `<name>.npy` and `<name>.index.npy`: int64 [rows], or [rows, 2] with start and length where arrays differ
+    in length; -1 for a row that has none."""
     reader = MediaReader([shard], [places])
     present = [int(row) for row in np.flatnonzero(places[:, 0] != ABSENT)]
 
@@ -120,13 +121,14 @@ def _decode(
             assert content is not None
             yield decode(name, content, ids[row], settings)
 
-    index = np.full((len(places), 2) if name == "audio" else len(places), ABSENT, np.int64)
-    if name == "audio":
+    varies = MODALITIES[name].varies
+    index = np.full((len(places), 2) if varies else len(places), ABSENT, np.int64)
+    if varies:
         found = list(arrays())
         lengths = np.array([len(array) for array in found])
         index[present, 0] = np.cumsum(lengths) - lengths
         index[present, 1] = lengths
-        np.save(folder / "audio.npy", np.concatenate(found))
+        np.save(folder / f"{name}.npy", np.concatenate(found))
     else:
         index[present] = np.arange(len(present))
         _save_equal(folder / f"{name}.npy", arrays(), len(present))

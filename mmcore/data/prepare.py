@@ -16,9 +16,9 @@ import pyarrow.parquet as pq
 
 from mmcore.data import tokenizer
 from mmcore.data.engine import ShardWork, link_files, map_shards
-from mmcore.data.modalities.audio import HOP_SECONDS, frame_size
+from mmcore.data.modalities import MODALITIES, media
 from mmcore.data.parts import part_options, prepare_part
-from mmcore.data.store import MEDIA, SPLITS, Shard, read_table, shards
+from mmcore.data.store import SPLITS, Shard, read_table, shards
 from mmcore.settings import PrepareSettings
 from mmcore.workspace import Progress, write_json
 
@@ -81,13 +81,10 @@ def prepare(
 
 
 def decoded_bytes(profile: pa.Table, settings: PrepareSettings) -> int:
-    """What the arrays of the samples in `profile` take at most: recordings count as `audio_seconds` long."""
-    each = {
-        "image": settings.image_size**2 * 3,
-        "video": settings.video_frames * settings.video_size**2 * 3,
-        "audio": int(settings.audio_seconds / HOP_SECONDS) * frame_size(settings) * np.dtype(np.float16).itemsize,
-    }
-    return sum(each[name] * (pc.sum(profile[f"has_{name}"]).as_py() or 0) for name in MEDIA)
+    """What the arrays of the samples in `profile` take at most: each counts as the largest of its modality."""
+    return sum(
+        MODALITIES[name]().largest(settings).nbytes * (pc.sum(profile[f"has_{name}"]).as_py() or 0) for name in media()
+    )
 
 
 def _plan(data: Path, output: Path, accepted: pa.Table) -> list[_Part]:
@@ -147,7 +144,7 @@ def _summary(output: Path, parts: list[_Part], settings: PrepareSettings, decode
     kind = "index" if decoded else "places"
     return {
         "schema_version": SCHEMA_VERSION,
-        "modalities": {name: sum(_count(part.folder / f"{name}.{kind}.npy") for part in parts) for name in MEDIA},
+        "modalities": {name: sum(_count(part.folder / f"{name}.{kind}.npy") for part in parts) for name in media()},
         "splits": splits,
         **({} if decoded else {"shards": {part.shard.path: part.shard.sha256 for part in parts}}),
         "settings": asdict(settings),

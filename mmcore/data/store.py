@@ -16,11 +16,12 @@ import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
 from mmcore.data import columns
+from mmcore.data.modalities import BUILT_IN, media, own_media
+from mmcore.data.schema import compression, schema
 from mmcore.workspace import hash_file, read_json, write_json
 
 SCHEMA_VERSION = 1
 SPLITS = ("train", "validation", "test")
-MEDIA = ("image", "audio", "video")
 MANIFEST = "manifest.json"
 ROWS_PER_SHARD = 1000
 ROWS_PER_GROUP = 100
@@ -29,34 +30,6 @@ BYTES_PER_SHARD = 512 << 20
 
 Row = dict[str, Any]
 
-SCHEMA: pa.Schema = pa.schema(
-    [
-        ("id", pa.string()),
-        ("group", pa.string()),
-        ("source", pa.string()),
-        ("image", pa.binary()),
-        ("audio", pa.binary()),
-        ("video", pa.binary()),
-        ("captions", pa.list_(pa.struct([("text", pa.string()), ("lang", pa.string())]))),
-        ("transcript", pa.string()),
-        ("summary", pa.string()),
-        ("speech_text", pa.string()),
-        ("qa", pa.list_(pa.struct([("question", pa.string()), ("answers", pa.list_(pa.string()))]))),
-        ("labels", pa.map_(pa.string(), pa.string())),
-        ("positives", pa.string()),
-        ("sha256", pa.string()),
-        ("meta", pa.string()),
-    ]
-)
-# Parquet names a nested column by the path to its leaf. Media are compressed already.
-_LEAVES = {
-    "captions": ("captions.list.element.text", "captions.list.element.lang"),
-    "qa": ("qa.list.element.question", "qa.list.element.answers.list.element"),
-    "labels": ("labels.key_value.key", "labels.key_value.value"),
-}
-_COMPRESSION = {
-    leaf: "NONE" if name in MEDIA else "ZSTD" for name in SCHEMA.names for leaf in _LEAVES.get(name, (name,))
-}
 _AGAIN = "get the data anew (mmcore data pull, or import them again) and do not edit them by hand"
 
 _checked: set[tuple[str | int, ...]] = set()
@@ -89,12 +62,13 @@ def row(**values: Any) -> Row:
 
     `sha256` is computed. An unknown column or a row without `id` is a ValueError.
     """
-    unknown = sorted(set(values) - set(SCHEMA.names))
+    names = schema().names
+    unknown = sorted(set(values) - set(names))
     if unknown:
-        raise ValueError(f"a row has no column '{unknown[0]}'; there are: {', '.join(SCHEMA.names)}")
+        raise ValueError(f"a row has no column '{unknown[0]}'; there are: {', '.join(names)}")
     if not values.get("id"):
         raise ValueError("a row needs an 'id'")
-    whole = {name: values.get(name) for name in SCHEMA.names}
+    whole = {name: values.get(name) for name in names}
     for name, empty in _EMPTY.items():
         if whole[name] is None:
             whole[name] = type(empty)(empty)
@@ -105,7 +79,10 @@ def row(**values: Any) -> Row:
 
 
 def sample_hash(row: Row) -> str:
-    """SHA-256 over the media bytes and the texts of a row: equal for two rows that differ only in id, group or meta."""
+    """SHA-256 over the media bytes and the texts of a row: equal for two rows that differ only in id, group or meta.
+
+    It does not depend on which modalities of one's own are known that the row lacks.
+    """
     digest = hashlib.sha256()
 
     def add(value: bytes | str | None) -> None:
@@ -116,7 +93,7 @@ def sample_hash(row: Row) -> str:
         digest.update(b"+%d:" % len(content))
         digest.update(content)
 
-    for name in (*MEDIA, "transcript", "summary", "speech_text"):
+    for name in (*BUILT_IN, "transcript", "summary", "speech_text"):
         add(row[name])
     for caption in row["captions"]:
         add(caption["text"])
@@ -124,6 +101,10 @@ def sample_hash(row: Row) -> str:
         add(pair["question"])
         for answer in pair["answers"]:
             add(answer)
+    for name in own_media():
+        if row[name] is not None:
+            digest.update(b"%s=" % name.encode())
+            add(row[name])
     return digest.hexdigest()
 
 
@@ -209,12 +190,14 @@ class _OpenShard:
         self.num_rows = self.num_bytes = 0
         self._group: list[Row] = []
         self._group_bytes = 0
+        self._schema, self._media = schema(), media()
         self._writer = pq.ParquetWriter(
-            path, SCHEMA, compression=_COMPRESSION, use_dictionary=["source"], write_statistics=["id"], version="2.6"
-        )
+            path, self._schema, compression=compression(), use_dictionary=["source"], write_statistics=["id"],
+            version="2.6",
+        )  # fmt: skip
 
     def add(self, row: Row) -> None:
-        size = sum(len(row[name]) for name in MEDIA if row[name] is not None)
+        size = sum(len(row[name]) for name in self._media if row[name] is not None)
         self._group.append(row)
         self._group_bytes += size
         self.num_rows += 1
@@ -228,7 +211,7 @@ class _OpenShard:
         self._writer.close()
 
     def _flush(self) -> None:
-        self._writer.write_table(columns.table(self._group, SCHEMA), row_group_size=len(self._group))
+        self._writer.write_table(columns.table(self._group, self._schema), row_group_size=len(self._group))
         self._group, self._group_bytes = [], 0
 
 
@@ -282,6 +265,11 @@ def verify(root: Path) -> None:
         num_rows = pq.read_metadata(root / path).num_rows
         if num_rows != shard.rows:
             raise ValueError(f"the shard {path} has {num_rows} rows where {MANIFEST} says {shard.rows}; {_AGAIN}")
+        for unread in sorted(set(pq.read_schema(root / path).names) - set(schema().names)):
+            raise ValueError(
+                f"the shard {path} has a column '{unread}', and no modality is called so; name the module that adds it "
+                "under plugins in params.yaml"
+            )
 
 
 def lacking_columns(data: Path, columns: Iterable[str]) -> set[str]:
@@ -356,7 +344,13 @@ def read_rows(
         if not groups:
             return []
         table = file.read_row_groups(groups, columns=None if columns is None else list(columns))
-    return as_rows(table.slice(start - first, stop - start))
+    rows = as_rows(table.slice(start - first, stop - start))
+    # Written before this modality was known.
+    for name in set(own_media()) - set(table.column_names):
+        if columns is None or name in columns:
+            for one in rows:
+                one[name] = None
+    return rows
 
 
 def read_table(path: Path, columns: Sequence[str] | None = None) -> pa.Table:

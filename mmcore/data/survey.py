@@ -8,6 +8,8 @@ from mmcore.data import store
 from mmcore.data.importers import IMPORTERS, ImportOptions, Refused, Sample
 from mmcore.data.importers._languages import language_of_text
 from mmcore.data.importing import codes
+from mmcore.data.modalities import media
+from mmcore.data.schema import schema
 from mmcore.data.survey_examples import Example, example
 
 # What the tasks that come with mmcore need; `tasks` lies above this package, so it is said here once more.
@@ -59,7 +61,7 @@ def describe_source(source: Path, format: str, options: ImportOptions) -> Source
         format=format,
         fields=reader.fields(source, options),
         rows={split: seen.rows[split] for split in store.SPLITS},
-        columns={name: seen.columns[name] for name in store.SCHEMA.names if seen.columns[name]},
+        columns={name: seen.columns[name] for name in schema().names if seen.columns[name]},
         languages=dict(seen.languages.most_common()),
         refused=dict(Counter(one.problem for one in seen.refused).most_common()),
         refused_rows=seen.refused[:REFUSED_SHOWN],
@@ -95,7 +97,7 @@ class _Seen:
         self.rows[split] += 1
         have = {name for name, value in sample.items() if value and name != "split" and value != "{}"}
         self.columns.update(have)
-        self._empty += not have & {*store.MEDIA, "captions", "transcript", "summary", "speech_text", "qa"}
+        self._empty += not have & {*media(), "captions", "transcript", "summary", "speech_text", "qa"}
         self._together.update((split, columns) for columns in set(TASK_COLUMNS.values()) if have >= set(columns))
         self._add_captions(sample)
         if len(self._splits_of) < _REMEMBERED and self._splits_of.setdefault(group, split) != split:

@@ -11,8 +11,7 @@ from numpy.typing import NDArray
 from PIL import Image
 
 from mmcore.data.importers import Sample, content
-from mmcore.data.modalities import MODALITIES, Limits
-from mmcore.data.store import MEDIA
+from mmcore.data.modalities import MODALITIES, Limits, media
 
 SIDE = 320
 # Pictures up to this side keep their pixels.
@@ -53,25 +52,27 @@ def example(sample: Sample, split: str) -> Example:
         labels=dict(sample.get("labels") or {}),
     )
     picture = None
-    for name in MEDIA:
+    for name in media():
         if sample.get(name) is None:
             continue
         try:
             with warnings.catch_warnings():
                 warnings.simplefilter("ignore")  # of decoders, about what they can live with
-                media = MODALITIES[name]().decode(content(sample[name]), _LIMITS)
+                found = MODALITIES[name]().decode(content(sample[name]), _LIMITS)
         except (ValueError, OSError) as error:
             one.problems.append(str(error))
             continue
         if name == "image":
-            picture = media.array
-            one.facts.append(f"{media.width} × {media.height}")
+            picture = found.array
+            one.facts.append(f"{found.width} × {found.height}")
         elif name == "video":
-            picture = four_frames(media.array) if picture is None else picture
-            one.facts.append(f"{media.width} × {media.height}, {len(media.array)} frames, {media.seconds:.1f} s")
+            picture = four_frames(found.array) if picture is None else picture
+            one.facts.append(f"{found.width} × {found.height}, {len(found.array)} frames, {found.seconds:.1f} s")
+        elif name == "audio":
+            one.wave.extend(outline(found.array))
+            one.facts.append(f"{found.seconds:.1f} s, {found.rate / 1000:g} kHz")
         else:
-            one.wave.extend(outline(media.array))
-            one.facts.append(f"{media.seconds:.1f} s, {media.rate / 1000:g} kHz")
+            one.facts.append(f"{name} of {' × '.join(map(str, found.array.shape))} numbers")
     if picture is None:
         return one
     coarse = max(picture.shape[:2]) <= SMALL

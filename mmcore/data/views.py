@@ -5,7 +5,8 @@ from typing import Any
 
 import numpy as np
 
-from mmcore.data.batches import LABEL, MEDIA, Rows
+from mmcore.data.batches import LABEL, Rows
+from mmcore.data.modalities import media
 
 
 class View:
@@ -24,23 +25,17 @@ class View:
     def __len__(self) -> int:
         return len(self.rows)
 
-    def image(self, index: int) -> Any:
-        return self._corpus.image(self._places[index])
-
-    def video(self, index: int) -> Any:
-        return self._corpus.video(self._places[index])
-
-    def audio(self, index: int) -> Any:
-        return self._corpus.audio(self._places[index])
+    def array(self, name: str, index: int) -> Any:
+        return self._corpus.array(name, self._places[index])
 
     def with_(self, *columns: str) -> list[int]:
         """The rows that have all of the columns: media present, texts and labels not empty."""
-        media = set(self._corpus.with_(*(column for column in columns if column in MEDIA)))
-        texts = [column for column in columns if column not in MEDIA]
+        present = set(self._corpus.with_(*(column for column in columns if column in media())))
+        texts = [column for column in columns if column not in media()]
         return [
             index
             for index, (place, row) in enumerate(zip(self._places, self.rows, strict=True))
-            if place in media and all(row[column] for column in texts)
+            if place in present and all(row[column] for column in texts)
         ]
 
 

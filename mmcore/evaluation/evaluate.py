@@ -27,7 +27,9 @@ MAX_HEADLINE = 12
 COLOURED = re.compile(r"text_to_image_recall@(\d+)")
 
 # The prepare settings that shape the arrays; the others belong to the tokenizer, which every model brings along.
-MEDIA_SETTINGS = ("image_size", "video_size", "video_frames", "audio_rate", "audio_mels", "audio_seconds")
+MEDIA_SETTINGS = (
+    "image_size", "image_resize", "video_size", "video_frames", "audio_rate", "audio_mels", "audio_seconds"
+)  # fmt: skip
 
 
 def evaluate(
@@ -138,7 +140,7 @@ def _with_colours(scores: dict[str, Score], predictions: Predictions, train: Cor
 
 
 def _image(corpus: Corpus, index: int) -> np.ndarray[Any, np.dtype[np.uint8]]:
-    image = corpus.image(index)
+    image = corpus.array("image", index)
     assert image is not None
     return image
 

@@ -29,6 +29,8 @@ from mmcore.settings import Component, ModelSettings, PrepareSettings
 from mmcore.workspace import read_json, write_json
 
 MODEL_TYPE = "mmcore_multimodal"
+# What models do not say that are older than the setting.
+_OLDER = {"image_resize": None, "tokenizer": None}
 Input = tuple[Tensor, Tensor]
 
 
@@ -204,8 +206,8 @@ class MultimodalModel(nn.Module):
     @classmethod
     def made(cls, config: Mapping[str, Any], folder: Path) -> "MultimodalModel":
         """The model that `config.json` describes, freshly initialised, with the tokenizer in `folder`."""
-        # Older models do not say that their tokenizer was trained on their texts.
-        processor = Processor.load(folder, PrepareSettings(**{"tokenizer": None, **config["prepare"]}))
+        prepare = PrepareSettings(**{**_OLDER, **config["prepare"]})
+        processor = Processor.load(folder, prepare)
         model = cls(ModelSettings(**config["model"]), processor, config["heads"])
         model.beams = config["generation"]["beams"]
         model.answers_by = config.get("answers_by")  # older models have none

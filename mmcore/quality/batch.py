@@ -7,7 +7,8 @@ import pyarrow as pa
 import pyarrow.parquet as pq
 
 from mmcore.data import store
-from mmcore.data.modalities import Limits
+from mmcore.data.modalities import Limits, media
+from mmcore.data.schema import schema
 from mmcore.quality import components, probe
 from mmcore.quality.compared import compared, named
 from mmcore.quality.kinds import Kind, fields_of, kind_of
@@ -70,8 +71,8 @@ def read_batch(batch: Path) -> Iterator[store.Row]:
 
 def _parquet_rows(paths: Iterable[Path]) -> Iterator[store.Row]:
     for path in paths:
-        columns = [name for name in pq.read_schema(path).names if name in store.SCHEMA.names]
-        if not set(columns) & {*store.MEDIA, "captions", "transcript", "summary", "speech_text", "qa"}:
+        columns = [name for name in pq.read_schema(path).names if name in schema().names]
+        if not set(columns) & {*media(), "captions", "transcript", "summary", "speech_text", "qa"}:
             raise ValueError(f"{path} has none of the store's media or text columns, such as image or captions")
         num_rows = pq.read_metadata(path).num_rows
         for start in range(0, num_rows, probe.ROWS_AT_ONCE):

@@ -8,11 +8,10 @@ import re
 from collections.abc import Collection, Mapping
 from typing import Any
 
-from mmcore.data import store
+from mmcore.data.modalities import media
 from mmcore.quality import probe
 from mmcore.quality.kinds import Kind
 
-MEDIA_COLUMNS = tuple(name for name in probe.DESCRIBED if name.startswith(tuple(f"{media}_" for media in store.MEDIA)))
 SIZE_COLUMNS = ("image_width", "image_height", "video_width", "video_height")
 # Scripts without blanks between words: each character counts as one.
 _WORD = re.compile("[\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]|[^\\W_\u3040-\u30ff\u3400-\u4dbf\u4e00-\u9fff]+")
@@ -30,11 +29,12 @@ def compared(
 
     `known`: the words of the training texts; `<text>_unknown` is the share of words that are none of them.
     """
-    numbers: dict[str, Any] = {name: facts.get(name) for name in (*MEDIA_COLUMNS, *SIZE_COLUMNS)}
-    numbers |= {f"{media}_readable": facts.get(f"{media}_ok") for media in store.MEDIA}
+    of_media = (name for name in probe.described() if name.partition("_")[0] in media())
+    numbers: dict[str, Any] = {name: facts.get(name) for name in (*of_media, *SIZE_COLUMNS)}
+    numbers |= {f"{name}_readable": facts.get(f"{name}_ok") for name in media()}
     for name, text in texts.items():
         found = words(text)
-        numbers |= {column: facts[column] for column in probe.DESCRIBED if column.startswith(f"{name}_")}
+        numbers |= {column: facts[column] for column in probe.described() if column.startswith(f"{name}_")}
         numbers[f"{name}_unknown"] = sum(word not in known for word in found) / len(found) if found else 0.0
     numbers |= point
     return {name: probe.rounded(float(value)) for name, value in numbers.items() if value is not None}

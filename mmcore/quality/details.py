@@ -3,13 +3,13 @@
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from mmcore.quality.problems import Problem
+from mmcore.data.modalities import media
+from mmcore.quality.problems import UNDECODABLE, Problem
 from mmcore.settings import ValidateSettings
 
-# The columns of the profile that the clauses need.
-DETAILED = (
-    "id", "split", "sha256", "image_error", "audio_error", "video_error", "image_format", "audio_format",
-    "video_format", "image_width", "image_height", "image_side", "image_pixels", "image_aspect", "video_width",
+_NEEDED = (
+    "id", "split", "sha256", "image_format", "audio_format", "video_format", "image_width", "image_height",
+    "image_side", "image_pixels", "image_aspect", "video_width",
     "video_height", "video_side", "video_pixels", "video_aspect", "num_frames", "audio_seconds",
     "video_seconds", "stated_seconds", "num_captions", "num_blank_captions", "longest_text", "duplicate_of",
     "leaked_from", "near_duplicate_of", "near_leaked_from", "torn_from", "image_damage", "image_unpacking",
@@ -17,11 +17,16 @@ DETAILED = (
 )  # fmt: skip
 
 
+def detailed() -> list[str]:
+    """The columns of the profile that the clauses need."""
+    return [*_NEEDED, *(f"{name}_error" for name in media())]
+
+
 def detail(code: str, facts: Mapping[str, Any], codes: Mapping[str, Problem], settings: ValidateSettings) -> str:
-    """The clause for the problem `code` of the sample with these profile columns (`DETAILED`)."""
+    """The clause for the problem `code` of the sample with these profile columns (`detailed`)."""
     match code:
-        case "undecodable_image" | "undecodable_audio" | "undecodable_video":
-            return str(facts[f"{code.removeprefix('undecodable_')}_error"])
+        case _ if code.startswith(UNDECODABLE):
+            return str(facts[f"{code.removeprefix(UNDECODABLE)}_error"])
         case "too_small":
             return _size(facts, "side", min)
         case "too_large":

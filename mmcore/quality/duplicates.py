@@ -21,7 +21,7 @@ from numpy.typing import NDArray
 
 from mmcore.data import store
 from mmcore.data.engine import code_of
-from mmcore.data.modalities import MODALITIES, UNLIMITED
+from mmcore.data.modalities import MODALITIES, UNLIMITED, media
 from mmcore.quality.copies import EVIDENCE, same_texts
 from mmcore.quality.fingerprints import EXACT_BYTES, NUM_PERMUTATIONS
 from mmcore.quality.neighbours import Pairs, close_hashes, close_signatures
@@ -93,7 +93,9 @@ def near_copies(profile: pa.Table, data: Path, cache: Path | None = None) -> Nea
     ranks, group = _ranks(profile), _codes(profile["group"])
     within, across = np.full(len(ranks), -1), np.full(len(ranks), -1)
     uncompared = 0
-    for kind, codes in _files(profile).items():
+    files = _files(profile)
+    # What a modality of one's own holds nearly twice only its owner could tell.
+    for kind, codes in ((kind, files[kind]) for kind in files if kind in MOST_COMPARED):
         found, left = _proven(profile, data, cache, kind, codes)
         uncompared += left
         for earlier, later in found:
@@ -206,7 +208,7 @@ class _StoreRows:
     def read(self, rows: Sequence[int], columns: list[str]) -> Iterator[tuple[int, store.Row]]:
         """Each of `rows`, which are in order, with these columns."""
         places = self._places.take(pa.array(rows, pa.int64())).to_pydict()
-        if not set(columns) & set(store.MEDIA):
+        if not set(columns) & set(media()):
             yield from self._read_texts(rows, places, columns)
             return
         wanted: dict[tuple[str, int], dict[int, int]] = {}
@@ -269,7 +271,7 @@ def _files(profile: pa.Table) -> dict[str, _Codes]:
     number of their texts."""
     without = np.ones(profile.num_rows, bool)
     files = {}
-    for kind in store.MEDIA:
+    for kind in media():
         codes = _codes(profile[f"{kind}_sha256"])
         without &= codes < 0
         readable = pc.fill_null(profile[f"{kind}_ok"], False).to_numpy()

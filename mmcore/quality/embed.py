@@ -8,7 +8,7 @@ import numpy as np
 import torch
 from numpy.typing import NDArray
 
-from mmcore.data.batches import padded
+from mmcore.data.batches import gathered
 from mmcore.data.modalities import MODALITIES
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.quality import components, probe
@@ -74,9 +74,7 @@ def embed_items(network: MultimodalModel, modality: str, items: Sequence[Any]) -
         chosen = items[start : start + BATCH_SIZE]
         if modality == "text":
             values, mask = network.processor.texts(chosen)
-        elif modality == "audio":
-            values, mask = padded(chosen)
         else:
-            values, mask = torch.from_numpy(np.stack(chosen)), torch.ones(len(chosen), dtype=torch.bool)
+            values, mask = gathered(modality, chosen)
         parts.append(network.embed(modality, values.to(network.device), mask.to(network.device)).float().cpu().numpy())
     return np.concatenate(parts)

@@ -28,8 +28,8 @@ from great_expectations.expectations.expectation import (
 )
 from great_expectations.expectations.registry import get_expectation_impl
 
-from mmcore.data.store import MEDIA
-from mmcore.quality.problems import PROBLEMS, VERDICTS, Problem
+from mmcore.data.modalities import media, own_media
+from mmcore.quality.problems import PROBLEMS, UNDECODABLE, VERDICTS, Problem
 from mmcore.settings import ValidateSettings
 
 NAME = "samples"
@@ -69,7 +69,7 @@ class Suite:
 
 
 def check(profile: pa.Table, suite: Suite, settings: ValidateSettings, docs: Path) -> Findings:
-    """Check the profile rows (`probe.SCHEMA`, copies marked); Data Docs are left in `docs` as HTML."""
+    """Check the profile rows (`probe.schema`, copies marked); Data Docs are left in `docs` as HTML."""
     context = _context(docs)
     batch = context.data_sources.add_pandas(NAME).add_dataframe_asset(NAME).add_batch_definition_whole_dataframe(NAME)
     whole = context.suites.add(gx.ExpectationSuite(NAME, expectations=suite.expectations))
@@ -100,10 +100,11 @@ def read_suite(path: Path, settings: ValidateSettings, columns: Iterable[str]) -
 
     An expectation's `meta` says what a sample that does not meet it has (`code`, for codes of one's own also `verdict`
     and `meaning`), or what is to be said of the whole set (`failure` or `warning`: a sentence). `{"$PARAMETER": name}`
-    stands for a setting of `validate`, or for `needed_<modality>`: 1 if the training split has it, else 0. A
-    ValueError says in one sentence which expectation cannot be used, and why.
+    stands for a setting of `validate`, or for `needed_<modality>`: 1 if the training split has it, else 0. That a
+    modality of one's own can be decoded is always expected. A ValueError says in one sentence which expectation cannot
+    be used, and why.
     """
-    entries = _entries(path)
+    entries = [*_entries(path), *map(_decodable, own_media())]
     known = tuple(columns)
     parameters = tuple(_parameters(settings, None))
     codes = dict(PROBLEMS)
@@ -139,6 +140,17 @@ def _entries(path: Path) -> list[Any]:
     if not isinstance(entries, list) or not entries:
         raise ValueError(f"{path} holds no list 'expectations'; {_ADVICE}")
     return entries
+
+
+def _decodable(medium: str) -> dict[str, Any]:
+    return {
+        "type": "expect_column_values_to_be_in_set",
+        "kwargs": {"column": f"{medium}_ok", "value_set": [True]},
+        "meta": {
+            "code": f"{UNDECODABLE}{medium}", "verdict": "reject", "meaning": f"the {medium} cannot be decoded"
+        },
+        "severity": "critical",
+    }  # fmt: skip
 
 
 def _used_columns(kwargs: dict[str, Any]) -> Iterator[str]:
@@ -191,7 +203,7 @@ def _code(meta: dict[str, Any]) -> dict[str, Problem]:
 def _parameters(settings: ValidateSettings, profile: pa.Table | None) -> dict[str, Any]:
     """What `$PARAMETER` may name; without a profile only the names matter."""
     parameters = asdict(settings)
-    for kind in (*MEDIA, "text"):
+    for kind in (*media(), "text"):
         trained = profile is not None and pc.any(pc.and_(pc.equal(profile[SPLIT], "train"), profile[f"has_{kind}"]))
         parameters[f"needed_{kind}"] = int(bool(trained and trained.as_py()))
     return parameters

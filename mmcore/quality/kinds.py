@@ -10,16 +10,16 @@ from collections.abc import Sequence
 from dataclasses import dataclass
 
 from mmcore.data import store
+from mmcore.data.modalities import media
 from mmcore.quality import probe
 
-FIELDS = (*store.MEDIA, *probe.TEXTS)
 # A combination of fields that fewer samples have is no kind of its own.
 MIN_SHARE = 0.05
 
 
 @dataclass(frozen=True)
 class Kind:
-    """`has`: the media and texts (`FIELDS`) of its samples. `label`: empty for the largest kind, else a field that no
+    """`has`: the media and texts of its samples. `label`: empty for the largest kind, else a field that no
     larger kind has, or all fields."""
 
     label: str
@@ -31,10 +31,15 @@ class Kind:
         return f"{self.label}/" if self.label else ""
 
 
+def fields() -> tuple[str, ...]:
+    """What a sample may hold: media, then texts."""
+    return (*media(), *probe.TEXTS)
+
+
 def fields_of(row: store.Row) -> tuple[str, ...]:
-    """What a sample holds, in the order of `FIELDS`."""
+    """What a sample holds, in the order of `fields`."""
     texts = probe.texts_of(row)
-    return tuple(name for name in FIELDS if name in texts or (row.get(name) is not None and name in store.MEDIA))
+    return tuple(name for name in fields() if name in texts or (row.get(name) is not None and name in media()))
 
 
 def find_kinds(samples: Sequence[tuple[str, ...]]) -> list[Kind]:
@@ -44,7 +49,7 @@ def find_kinds(samples: Sequence[tuple[str, ...]]) -> list[Kind]:
     frequent = [has for has, count in counts.items() if count >= MIN_SHARE * len(samples)]
     whole = [has for has in frequent if not any(set(has) < set(other) for other in frequent)]
     if not whole:
-        whole = [tuple(name for name in FIELDS if any(name in has for has in counts))]
+        whole = [tuple(name for name in fields() if any(name in has for has in counts))]
     sizes = {has: sum(count for part, count in counts.items() if set(part) <= set(has)) for has in whole}
     kinds: list[Kind] = []
     for has in sorted(whole, key=lambda has: (-sizes[has], has)):

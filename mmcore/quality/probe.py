@@ -17,7 +17,7 @@ import pyarrow.parquet as pq
 
 from mmcore.data import columns, store
 from mmcore.data.engine import ShardWork
-from mmcore.data.modalities import MODALITIES, Media
+from mmcore.data.modalities import MODALITIES, Limits, media
 from mmcore.quality import fingerprints
 from mmcore.quality.probes import formats, texts
 from mmcore.quality.probes.numbers import rounded
@@ -27,7 +27,7 @@ from mmcore.quality.probes.texts import KINDS as TEXTS
 from mmcore.quality.probes.texts import texts_of
 from mmcore.settings import ValidateSettings
 
-__all__ = ["DESCRIBED", "ROWS_AT_ONCE", "SCHEMA", "TEXTS", "combined", "probe_row", "probe_rows", "rounded", "texts_of"]
+__all__ = ["ROWS_AT_ONCE", "TEXTS", "combined", "described", "probe_row", "probe_rows", "rounded", "schema", "texts_of"]
 
 # Rows that others read at a time.
 ROWS_AT_ONCE = 100
@@ -41,16 +41,17 @@ _PICTURE: list[tuple[str, pa.DataType]] = [
     ("format", pa.string()), ("width", pa.int64()), ("height", pa.int64()), ("pixels", pa.int64()),
     ("side", pa.int64()), ("aspect", pa.float64()),
 ]  # fmt: skip
-_FACTS: list[tuple[str, pa.DataType]] = [
+_ABOUT: list[tuple[str, pa.DataType]] = [
     ("id", pa.string()), ("split", pa.string()), ("shard", pa.string()), ("row", pa.int64()),
     ("group", pa.string()), ("source", pa.string()),
     ("sha256", pa.string()), ("hash_ok", pa.bool_()),
-    ("has_image", pa.bool_()), ("has_audio", pa.bool_()), ("has_video", pa.bool_()), ("has_text", pa.bool_()),
-    ("has_any", pa.bool_()),
-    *((f"{name}_{key}", kind) for name in store.MEDIA for key, kind in (
-        ("sha256", pa.string()), ("ok", pa.bool_()), ("error", pa.string()), ("name_ok", pa.bool_()),
-        ("fingerprint", pa.int64()),
-    )),
+]  # fmt: skip
+# Of every medium: whether it could be decoded, or why not, and whether its name says what it is.
+_OF_MEDIA: list[tuple[str, pa.DataType]] = [
+    ("sha256", pa.string()), ("ok", pa.bool_()), ("error", pa.string()), ("name_ok", pa.bool_()),
+    ("fingerprint", pa.int64()),
+]  # fmt: skip
+_FACTS: list[tuple[str, pa.DataType]] = [
     ("text_fingerprint", _TEXT_FINGERPRINT),
     *((f"image_{key}", kind) for key, kind in _PICTURE),
     ("image_moves", pa.bool_()), ("image_exif_ok", pa.bool_()), ("image_hides", pa.bool_()),
@@ -70,19 +71,26 @@ _FACTS: list[tuple[str, pa.DataType]] = [
 ]  # fmt: skip
 
 
-def _described() -> list[str]:
-    """The numbers by which samples are compared: of media, found by describing the smallest of samples; of texts."""
-    samples = {
-        "image": Media(np.zeros((2, 2, 3), np.uint8)),
-        "audio": Media(np.zeros(2, np.float32), 1.0, 2.0),
-        "video": Media(np.zeros((2, 2, 2, 3), np.uint8), 1.0, 2.0),
-    }
-    found = [f"{name}_{key}" for name in store.MEDIA for key in MODALITIES[name]().describe(samples[name])]
-    return found + texts.described()
+def described() -> tuple[str, ...]:
+    """The numbers by which samples are compared, of media and of texts."""
+    return _described(media())
 
 
-DESCRIBED: tuple[str, ...] = tuple(_described())
-SCHEMA: pa.Schema = pa.schema(_FACTS + [(name, pa.float64()) for name in DESCRIBED])
+@cache
+def _described(media: tuple[str, ...]) -> tuple[str, ...]:
+    return (*(f"{name}_{key}" for name in media for key in MODALITIES[name].numbers), *texts.described())
+
+
+def schema() -> pa.Schema:
+    """The columns of the profile."""
+    return _schema(media())
+
+
+@cache
+def _schema(media: tuple[str, ...]) -> pa.Schema:
+    has = [(f"has_{name}", pa.bool_()) for name in (*media, "text", "any")]
+    of_media = [(f"{name}_{key}", kind) for name in media for key, kind in _OF_MEDIA]
+    return pa.schema([*_ABOUT, *has, *of_media, *_FACTS, *((name, pa.float64()) for name in _described(media))])
 
 
 @dataclass(frozen=True)
@@ -100,7 +108,7 @@ class ProbeOptions:
 
 
 def probe_shard(work: ShardWork, output: Path) -> None:
-    """Write `profile.parquet` (`SCHEMA`) of the first rows of a shard; where the shard lies is left null, since the
+    """Write `profile.parquet` (`schema`) of the first rows of a shard; where the shard lies is left null, since the
     same bytes may lie in two places."""
     options: ProbeOptions = work.options
     profile = []
@@ -166,14 +174,14 @@ def _facts(rows: Sequence[store.Row], limits: PictureLimits, max_seconds: float)
         facts |= _probe_meta(meta, facts)
         if meta is not None:
             _compare_name(meta.get("file_name"), facts)
-        facts["has_any"] = any(facts[f"has_{name}"] for name in (*store.MEDIA, "text"))
+        facts["has_any"] = any(facts[f"has_{name}"] for name in (*media(), "text"))
         if facts["num_unnormalised_texts"]:
             facts["repairs"].append("normalised_unicode")
     return found
 
 
 def _probe_media(row: store.Row, limits: PictureLimits, max_seconds: float, facts: dict[str, Any]) -> None:
-    for name in store.MEDIA:
+    for name in media():
         data = row[name]
         facts[f"has_{name}"] = data is not None
         if data is None:
@@ -184,17 +192,31 @@ def _probe_media(row: store.Row, limits: PictureLimits, max_seconds: float, fact
                 probe_image(data, limits, facts)
             elif name == "video":
                 probe_video(data, limits, facts)
-            else:
+            elif name == "audio":
                 probe_audio(data, max_seconds, facts)
+            else:
+                _probe_own(name, data, Limits(limits.max_pixels, max_seconds, limits.max_frames), facts)
         except Exception as error:  # decoders raise whatever they like on broken bytes
             reason = str(error) or type(error).__name__
             seems = formats.looks_like(data) if "unknown" in reason or "no known kind" in reason else None
             facts |= {f"{name}_ok": False, f"{name}_error": reason + (f" (it looks like {seems})" if seems else "")}
 
 
+def _probe_own(name: str, data: bytes, limits: Limits, facts: dict[str, Any]) -> None:
+    """Add what a modality of one's own measures; ValueError with the reason if it cannot be decoded within the limits.
+
+    One number that is none makes the sample undecodable: nothing can be compared with it.
+    """
+    modality = MODALITIES[name]()
+    numbers = modality.describe(modality.decode(data, limits))
+    if sorted(numbers) != sorted(modality.numbers) or not np.isfinite(list(numbers.values())).all():
+        raise ValueError(f"the modality {name} states {', '.join(modality.numbers)} and measures {numbers}")
+    facts |= {f"{name}_ok": True, **{f"{name}_{key}": rounded(float(value)) for key, value in numbers.items()}}
+
+
 def _compare_name(file_name: Any, facts: dict[str, Any]) -> None:
     """Compare the format with the name of the source's file, where there is one file only."""
-    present = [name for name in store.MEDIA if facts[f"has_{name}"]]
+    present = [name for name in media() if facts[f"has_{name}"]]
     if len(present) == 1 and isinstance(file_name, str) and facts.get(f"{present[0]}_format"):
         facts[f"{present[0]}_name_ok"] = formats.fits_name(facts[f"{present[0]}_format"], file_name)
 
@@ -217,16 +239,16 @@ def _probe_meta(meta: dict[str, Any] | None, facts: dict[str, Any]) -> dict[str,
 
 
 def profile_table(rows: Iterable[dict[str, Any]]) -> pa.Table:
-    """Profile rows as a table of `SCHEMA`; what a row lacks is null."""
+    """Profile rows as a table of `schema`; what a row lacks is null."""
     rows = list(rows)
     present = set().union(*rows)
     found = [
         _column([row.get(field.name) for row in rows], field.type)
         if field.name in present or pa.types.is_list(field.type)
         else _nulls(len(rows), field.type)
-        for field in SCHEMA
+        for field in schema()
     ]
-    return pa.Table.from_arrays(found, schema=SCHEMA)
+    return pa.Table.from_arrays(found, schema=schema())
 
 
 def _column(values: list[Any], kind: pa.DataType) -> pa.Array:

@@ -101,6 +101,7 @@ PROBLEMS: dict[str, Problem] = {**_REPAIRED, **_FLAGGED, **_REJECTED}
 
 
 BOMB = "decompression_bomb"
+UNDECODABLE = "undecodable_"  # and the modality
 RELEASED, DROPPED = "released_by_person", "dropped_by_person"
 
 

@@ -18,7 +18,8 @@ from numpy.typing import NDArray
 from scipy.stats import ks_2samp
 
 from mmcore.data.corpus import Corpus
-from mmcore.data.store import MEDIA, row_texts
+from mmcore.data.modalities import media
+from mmcore.data.store import row_texts
 from mmcore.quality import compared, components, probe
 from mmcore.quality.kinds import fields_of, find_kinds, kind_of
 from mmcore.settings import Settings
@@ -97,7 +98,7 @@ def _profile(validated: Path) -> list[dict[str, Any]]:
 
 def _held(row: dict[str, Any], facts: dict[str, Any]) -> tuple[str, ...]:
     """What a prepared sample holds: its row has the texts, its profile says which media there were."""
-    return fields_of(row | {name: facts[f"{name}_sha256"] for name in MEDIA})
+    return fields_of(row | {name: facts[f"{name}_sha256"] for name in media()})
 
 
 def _training_words(prepared: Path) -> Iterator[str]:

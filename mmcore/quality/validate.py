@@ -18,9 +18,9 @@ from numpy.typing import NDArray
 
 from mmcore.data import store
 from mmcore.data.engine import ShardWork, map_shards
-from mmcore.data.modalities import Limits
+from mmcore.data.modalities import Limits, media
 from mmcore.quality import decisions, duplicates, probe
-from mmcore.quality.details import DETAILED, detail
+from mmcore.quality.details import detail, detailed
 from mmcore.quality.problems import BOMB, DROPPED, RELEASED, VERDICTS, Problem, verdict_of
 from mmcore.quality.thumbnails import thumbnails
 from mmcore.settings import DataSettings, ValidateSettings
@@ -46,7 +46,6 @@ QUARANTINE_SCHEMA = pa.schema(
         ("thumbnail", pa.binary()),
     ]
 )
-_MODALITIES = (*store.MEDIA, "text")
 
 Facts = dict[str, Any]
 # Codes by profile row; rows without any are left out.
@@ -116,7 +115,7 @@ def _read_suite(path: Path, settings: ValidateSettings) -> "Suite":
     """For a thread: importing Great Expectations takes five seconds, in which the workers of the probe begin."""
     from mmcore.quality import expectations  # noqa: PLC0415
 
-    return expectations.read_suite(path, settings, probe.SCHEMA.names)
+    return expectations.read_suite(path, settings, probe.schema().names)
 
 
 def _probe(
@@ -192,7 +191,7 @@ def _decided(profile: pa.Table, problems: Problems, decided: Mapping[str, decisi
     if not decided:
         return problems
     chosen = np.flatnonzero(pc.is_in(profile["id"], value_set=pa.array(list(decided), pa.string())).to_numpy())
-    columns = ["id", "sha256", *(f"has_{name}" for name in store.MEDIA), *(f"{name}_ok" for name in store.MEDIA)]
+    columns = ["id", "sha256", *(f"has_{name}" for name in media()), *(f"{name}_ok" for name in media())]
     for index, facts in zip(chosen.tolist(), profile.select(columns).take(pa.array(chosen)).to_pylist(), strict=True):
         decision = decided[facts["id"]]
         if decision.sha256 != facts["sha256"]:
@@ -200,7 +199,7 @@ def _decided(profile: pa.Table, problems: Problems, decided: Mapping[str, decisi
         codes = problems.get(index, [])
         if decision.decision == "drop":
             problems[index] = [*codes, DROPPED]
-        elif codes and all(facts[f"{name}_ok"] for name in store.MEDIA if facts[f"has_{name}"]):
+        elif codes and all(facts[f"{name}_ok"] for name in media() if facts[f"has_{name}"]):
             problems[index] = [*codes, RELEASED]
     return dict(sorted(problems.items()))
 
@@ -218,7 +217,7 @@ def _quarantine(
 ) -> list[Facts]:
     """A row for each sample that has problems. What was merely repaired is sound and needs no picture."""
     chosen = pa.array(list(problems), pa.int64())
-    samples = profile.select(DETAILED).take(chosen).to_pylist()
+    samples = profile.select(detailed()).take(chosen).to_pylist()
     # A bomb was refused by its header, and is not unpacked for its picture either.
     shown = [index for index in problems if verdicts[index] != "repaired" and BOMB not in problems[index]]
     places = profile.select(["shard", "row"]).take(pa.array(shown, pa.int64())).to_pylist()
@@ -290,7 +289,7 @@ def _summary(
         "accepted": profile.num_rows - total["reject"],
         "refused_at_import": num_refused,
         "splits": splits,
-        "modalities": {name: _modality(profile[f"has_{name}"], kept) for name in _MODALITIES},
+        "modalities": {name: _modality(profile[f"has_{name}"], kept) for name in (*media(), "text")},
         "verdicts": {verdict: total[verdict] + num_refused * (verdict == "reject") for verdict in VERDICTS},
         "problems": {
             code: {

@@ -19,6 +19,7 @@ import pyarrow.parquet as pq
 from mmcore.data import store
 from mmcore.data.frozen import Frozen
 from mmcore.data.frozen import read as read_frozen
+from mmcore.data.modalities import media
 from mmcore.data.survey_page import LANGUAGES
 from mmcore.metrics.languages import primary
 from mmcore.report import figures
@@ -78,7 +79,7 @@ def _add_sizes(found: Contents, split: str, metadata: pq.FileMetaData) -> None:
         columns = metadata.row_group(group)
         for place in range(columns.num_columns):
             column = columns.column(place)
-            if column.path_in_schema in store.MEDIA:
+            if column.path_in_schema in media():
                 found.bytes[split, column.path_in_schema] += column.total_uncompressed_size
 
 
@@ -127,7 +128,7 @@ def card(found: Contents | None, summary: dict[str, Any] | None) -> dict[str, An
         "labels": [_label(name, values) for name, values in found.labels.items() if len(values) <= LABEL_VALUES],
         "sizes": {
             "split": {split: _size(found, lambda key, split=split: key[0] == split) for split in store.SPLITS},
-            "modality": {name: _size(found, lambda key, name=name: key[1] == name) for name in store.MEDIA},
+            "modality": {name: _size(found, lambda key, name=name: key[1] == name) for name in media()},
         },
         "facts": [*_facts(found, languages), *_duplicates(summary)],
     }  # fmt: skip

@@ -7,7 +7,7 @@ from itertools import pairwise
 
 import pyarrow as pa
 
-from mmcore.data.store import MEDIA
+from mmcore.data.modalities import media
 from mmcore.report.media import Picture, Pictures, Row, Store
 
 SHOWN = 5
@@ -190,7 +190,7 @@ def _query(row: Row, source: str, target: str, contents: dict[str, Row], picture
 def sample_of(id: str, kind: str) -> tuple[str, int]:
     """The sample that the id of a medium or a text names, of a text also the number of the caption: `scene-7#2` ->
     (`scene-7`, 2)."""
-    if kind in MEDIA:
+    if kind in media():
         return id, 0
     base, mark, place = id.rpartition("#")
     return (base, int(place)) if mark and place.isdigit() else (id, 0)

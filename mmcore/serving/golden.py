@@ -14,7 +14,7 @@ import pyarrow as pa
 import pyarrow.compute as pc
 import pyarrow.parquet as pq
 
-from mmcore.data import store
+from mmcore.data.modalities import media
 from mmcore.data.store import read_rows, read_table
 from mmcore.serving.identity import choosing
 from mmcore.serving.uploads import SENT_AS
@@ -52,6 +52,9 @@ def write_golden(
         elif task in MAKERS and settings.finetune[task].medium in ("image", "video"):
             rows = _predictions(evaluation, task)
             requests[task] = MAKERS[task](rows, settings.finetune[task].medium, samples, settings)
+        elif task == "retrieval":
+            rows = _predictions(evaluation, task)
+            requests[task] = _texts_alone(rows, settings.finetune[task].medium, settings)
     write_json(output / "requests.json", {"tolerance": TOLERANCE, "tasks": requests})
     pq.write_table(samples.media(), output / "media.parquet", compression="none")
     pq.write_table(_vectors(requests, evaluation), output / "vectors.parquet", compression="zstd")
@@ -155,9 +158,17 @@ def _retrieval(rows: list[Row], of: str, samples: _Samples, settings: Settings) 
     return requests
 
 
+def _texts_alone(rows: list[Row], of: str, settings: Settings) -> list[Row]:
+    """Texts whose media the service does not take (recordings, a modality of one's own): their embeddings are asked
+    for, and nothing is ranked."""
+    chosen = _spread([row for row in rows if row["direction"] == f"text_to_{of}"], settings.release.golden)
+    nothing: Row = {"kind": "text", "media": [], "ids": [], "order": [], "scores": []}
+    return [nothing | {"id": row["id"], "text": row["query"], "text_id": row["query_id"]} for row in chosen]
+
+
 def _choosing(rows: list[Row], task: str, inputs: Sequence[str], samples: _Samples) -> list[Row]:
     requests = []
-    kinds = [name for name in inputs if name in store.MEDIA]
+    kinds = [name for name in inputs if name in media()]
     samples.read([row["input_id"] for row in rows], *kinds)
     for row in rows:
         identity = row["input_id"]

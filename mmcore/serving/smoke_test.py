@@ -202,7 +202,7 @@ def _retrieval(client: Client, request: Request, golden: _Golden) -> str:
     vectors = client.post("/embed", [("texts", request["text"]), *files])
     expected = [golden.vectors[key] for key in (request["text"], *request["media"])]
     problem = _differ("an embedding", vectors, expected, golden.tolerance)
-    if problem:
+    if problem or not files:
         return problem
     ranked = client.post("/rank", [("text", request["text"]), *files])
     if ranked["order"] != request["order"]:

@@ -122,7 +122,7 @@ class Task(Base):
         beside the share of the others that is (false alarms)."""
         told, places = predictions.embeddings, train.with_("video")
         chosen = [places[round(place)] for place in np.linspace(0, len(places) - 1, min(self.most, len(places)))]
-        known = plain_changes(torch.from_numpy(np.stack([train.video(index) for index in chosen])))
+        known = plain_changes(torch.from_numpy(np.stack([train.array("video", index) for index in chosen])))
 
         def of_pixels(way: str) -> NDArray[np.float32]:
             changes = torch.from_numpy(np.ascontiguousarray(told[way][:, 2:]))
@@ -155,7 +155,7 @@ class Task(Base):
         for number in range(len(batches)):
             values, mask = batches.at(number).to(model.device).inputs["video"]
             rows = batches.indices[number * batches.batch_size :][: len(values)]
-            others = torch.from_numpy(np.stack([corpus.video(before[row]) for row in rows])).to(values)
+            others = torch.from_numpy(np.stack([corpus.array("video", before[row]) for row in rows])).to(values)
             clips = spoiled(values, others, way, seeds=rows)
             seen.append(head.changes(model.encode("video", clips, mask)[0]))
             plain.append(plain_changes(clips))

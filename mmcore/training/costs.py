@@ -11,7 +11,7 @@ import torch
 from torch import Tensor
 
 from mmcore.data.batches import Batch
-from mmcore.data.modalities.audio import HOP_SECONDS, frame_size
+from mmcore.data.modalities import MODALITIES
 from mmcore.data.tokenizer import SPECIALS
 from mmcore.models.layers import widened
 from mmcore.models.multimodal import MultimodalModel
@@ -175,12 +175,5 @@ class Imagined:
     def with_(self, *columns: str) -> list[int]:
         return list(range(len(self)))
 
-    def image(self, index: int) -> Any:
-        return np.full((self.prepare.image_size,) * 2 + (3,), index, np.uint8)
-
-    def video(self, index: int) -> Any:
-        side, frames = self.prepare.video_size, self.prepare.video_frames
-        return np.full((frames, side, side, 3), index, np.uint8)
-
-    def audio(self, index: int) -> Any:
-        return np.full((round(self.prepare.audio_seconds / HOP_SECONDS), frame_size(self.prepare)), index, np.float16)
+    def array(self, name: str, index: int) -> Any:
+        return np.full_like(MODALITIES[name]().largest(self.prepare), index)

@@ -4,8 +4,9 @@ from collections.abc import Sequence
 from pathlib import Path
 
 from mmcore.data import store
-from mmcore.data.batches import MEDIA, columns_of
+from mmcore.data.batches import columns_of
 from mmcore.data.engine import check_engine
+from mmcore.data.modalities import media
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
@@ -61,12 +62,12 @@ def _check_encoders(data: Path, looked_at: Sequence[tuple[str, Sequence[str]]], 
     """ValueError for an objective or a task with rows to look at, but a medium that the model has no encoder for."""
     encoded = settings.model.encoders
     unencoded = [
-        (name, columns, media) for name, columns in looked_at if (media := (set(columns) & set(MEDIA)) - set(encoded))
+        (name, columns, own) for name, columns in looked_at if (own := (set(columns) & set(media())) - set(encoded))
     ]
     lacking = store.lacking_columns(data, {column for _, columns, _ in unencoded for column in columns})
-    for name, columns, media in unencoded:
+    for name, columns, own in unencoded:
         if not lacking & set(columns):
             raise ValueError(
-                f"{name} needs an encoder for {' and '.join(sorted(media))}, and the model has {', '.join(encoded)}; "
-                f"add model.encoders.{min(media)}, or leave it out"
+                f"{name} needs an encoder for {' and '.join(sorted(own))}, and the model has {', '.join(encoded)}; "
+                f"add model.encoders.{min(own)}, or leave it out"
             )

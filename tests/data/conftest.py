@@ -7,12 +7,13 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcore.data import digitworld, store
+from mmcore.data.modalities import media
 from mmcore.data.prepare import prepare
 from mmcore.settings import PrepareSettings
 
 SETTINGS = PrepareSettings(
-    image_size=48, video_size=24, video_frames=3, audio_rate=8000, audio_mels=40, audio_seconds=4.0,
-    tokenizer=None, vocabulary=400, lowercase=True, context=32, transcript_context=96,
+    image_size=48, image_resize=None, video_size=24, video_frames=3, audio_rate=8000, audio_mels=40,
+    audio_seconds=4.0, tokenizer=None, vocabulary=400, lowercase=True, context=32, transcript_context=96,
 )  # fmt: skip
 SIZES = digitworld.Sizes(scenes=(12, 4, 5), clips=(4, 2, 3), sentiments=(3, 2, 2), faults=(10, 5, 0))
 
@@ -35,10 +36,10 @@ def accept(data: Path, validated: Path, *, without: tuple[str, ...] = ()) -> Pat
             "shard": shard.path,
             "row": number,
             "verdict": "ok",
-            **{f"has_{name}": row[name] is not None for name in store.MEDIA},
+            **{f"has_{name}": row[name] is not None for name in media()},
         }
         for shard in store.shards(data)
-        for number, row in enumerate(store.read_rows(data / shard.path, ["id", *store.MEDIA]))
+        for number, row in enumerate(store.read_rows(data / shard.path, ["id", *media()]))
     ]
     validated.mkdir()
     pq.write_table(

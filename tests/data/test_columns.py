@@ -6,6 +6,7 @@ import pyarrow as pa
 import pytest
 
 from mmcore.data import columns, store
+from mmcore.data.schema import schema
 
 ROWS = [
     store.row(
@@ -17,11 +18,11 @@ ROWS = [
 
 
 def test_the_table_is_the_one_that_pyarrow_makes() -> None:
-    made = columns.table(ROWS, store.SCHEMA)
+    made = columns.table(ROWS, schema())
     made.validate(full=True)
-    assert made.equals(pa.Table.from_pylist(ROWS, store.SCHEMA))
+    assert made.equals(pa.Table.from_pylist(ROWS, schema()))
     assert store.as_rows(made) == ROWS
-    assert columns.table([], store.SCHEMA).num_rows == 0
+    assert columns.table([], schema()).num_rows == 0
 
 
 def test_a_part_of_a_column_of_maps_is_that_part() -> None:

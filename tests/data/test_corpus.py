@@ -7,7 +7,7 @@ import torch
 from mmcore.data import media_index, store
 from mmcore.data.batches import Batches
 from mmcore.data.corpus import Corpus
-from mmcore.data.modalities import UNLIMITED
+from mmcore.data.modalities import UNLIMITED, media
 from mmcore.data.modalities.image import Modality
 from mmcore.data.prepare import prepare
 from mmcore.models.processor import Processor
@@ -28,7 +28,7 @@ def test_media_are_what_the_modality_makes_of_the_bytes(world: Path, prepared: P
     corpus = Corpus(prepared, "test")
     decoder = Modality()
     for index, row in enumerate(rows_of(world)["test"]):
-        image = corpus.image(index)
+        image = corpus.array("image", index)
         assert (image is None) == (row["image"] is None)
         if image is not None:
             assert np.array_equal(image, decoder.transform(decoder.decode(row["image"], UNLIMITED), SETTINGS))
@@ -36,7 +36,7 @@ def test_media_are_what_the_modality_makes_of_the_bytes(world: Path, prepared: P
 
 def test_media_are_mapped_not_read(prepared: Path) -> None:
     corpus = Corpus(prepared, "test")
-    audio, video = corpus.audio(corpus.with_("audio")[0]), corpus.video(corpus.with_("video")[0])
+    audio, video = corpus.array("audio", corpus.with_("audio")[0]), corpus.array("video", corpus.with_("video")[0])
     assert audio is not None
     assert video is not None
     assert isinstance(audio, np.memmap)
@@ -63,10 +63,10 @@ def test_parts_are_joined(tmp_path: Path) -> None:
     prepare(tmp_path / "data", accept(tmp_path / "data", tmp_path / "validated"), tmp_path / "prepared", SETTINGS)
     corpus = Corpus(tmp_path / "prepared", "train")
     assert corpus.with_("image") == [1, 3, 5]
-    images = [corpus.image(index) for index in range(7)]
+    images = [corpus.array("image", index) for index in range(7)]
     assert [None if image is None else int(image[0, 0, 0]) for image in images] == [None, 1, None, 3, None, 5, None]
     with pytest.raises(IndexError):
-        corpus.image(7)
+        corpus.array("image", 7)
 
 
 @pytest.fixture(scope="module")
@@ -82,14 +82,14 @@ def streamed(world: Path, faulty: tuple[str, ...], tmp_path_factory: pytest.Temp
 def test_media_decoded_on_demand_are_those_that_were_decoded_before(
     world: Path, prepared: Path, streamed: Path
 ) -> None:
-    assert not [path for path in streamed.rglob("*.npy") if path.name.removesuffix(".npy") in store.MEDIA]
+    assert not [path for path in streamed.rglob("*.npy") if path.name.removesuffix(".npy") in media()]
     for split in store.SPLITS:
         mapped, drawn = Corpus(prepared, split), Corpus(streamed, split, data=world)
         assert mapped.rows == drawn.rows
-        for name in store.MEDIA:
+        for name in media():
             assert mapped.with_(name) == drawn.with_(name)
             for index in range(len(mapped)):
-                expected, found = getattr(mapped, name)(index), getattr(drawn, name)(index)
+                expected, found = mapped.array(name, index), drawn.array(name, index)
                 assert (expected is None) == (found is None)
                 if expected is not None:
                     assert found.dtype == expected.dtype
@@ -134,7 +134,7 @@ def test_only_so_many_files_are_mapped_at_once(prepared: Path, tmp_path: Path, m
     prepare(tmp_path / "data", accept(tmp_path / "data", tmp_path / "validated"), tmp_path / "prepared", SETTINGS)
     corpus = Corpus(tmp_path / "prepared", "train")
     for index in (0, 11, 5, 3, 8, 0, 11, 6):
-        image = corpus.image(index)
+        image = corpus.array("image", index)
         assert image is not None
         assert image[0, 0, 0] == index
         assert len(corpus._sources["image"]._mapped) <= 2

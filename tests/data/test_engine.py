@@ -195,7 +195,7 @@ def test_changed_code_makes_results_again_and_a_changed_comment_does_not(
     for content in ("1", "1  # as before", "2"):
         code = f"def write(work, folder):\n    (folder / 'text').write_text(str({content}\n))\n"
         (tmp_path / "own_function.py").write_text(code)
-        for known in (engine.code_of, fingerprint._read):
+        for known in (engine._code_of, fingerprint._read):
             known.cache_clear()
         sys.modules.pop("own_function", None)
         importlib.invalidate_caches()
@@ -206,7 +206,7 @@ def test_changed_code_makes_results_again_and_a_changed_comment_does_not(
 
 
 def test_the_code_of_modalities_counts_for_every_function() -> None:
-    assert {"one", "mmcore.data.modalities.image", "mmcore.data.modalities.audio"} <= set(engine._modules("one"))
+    assert {"one", "mmcore.data.modalities.image", "mmcore.data.modalities.audio"} <= set(engine._modules("one", ()))
 
 
 def test_what_a_killed_writer_left_aside_goes_with_the_next_work(tmp_path: Path) -> None:

@@ -9,8 +9,9 @@ import pytest
 
 from mmcore.data import media_index, store
 from mmcore.data.media_index import MediaReader, index_shard
+from mmcore.data.modalities import media
 
-MEDIA = store.MEDIA
+MEDIA = media()
 
 
 def noisy(count: int, *, longest: int, seed: int = 0) -> list[bytes | None]:

@@ -1,4 +1,5 @@
 import dataclasses
+import io
 import json
 from collections import Counter
 from pathlib import Path
@@ -13,8 +14,12 @@ from tokenizers import Tokenizer
 from mmcore.data import store
 from mmcore.data.corpus import Corpus
 from mmcore.data.digitworld_objects import png
+from mmcore.data.parts import decode
 from mmcore.data.prepare import prepare, table_texts
+from mmcore.models.multimodal import MultimodalModel
+from mmcore.models.processor import Processor
 from mmcore.workspace import hash_folder, read_json
+from tests import tiny
 from tests.data.conftest import SETTINGS, accept
 
 
@@ -55,7 +60,7 @@ def test_a_modality_that_nobody_has_leaves_no_file(tmp_path: Path) -> None:
     ]  # fmt: skip
     corpus = Corpus(output, "train")
     assert len(corpus) == 4
-    assert corpus.audio(0) is None
+    assert corpus.array("audio", 0) is None
     tokenizer = Tokenizer.from_file(str(output / "tokenizer.json"))
     assert tokenizer.decode(tokenizer.encode("一只狗在草地上。").ids) == "一只狗在草地上。"
 
@@ -68,7 +73,7 @@ def test_rows_that_were_not_accepted_are_left_out(tmp_path: Path) -> None:
     prepare(data, validated, output, SETTINGS, processes=1)
     corpus = Corpus(output, "train")
     assert corpus.ids == ["train1"]
-    image = corpus.image(0)
+    image = corpus.array("image", 0)
     assert image is not None
     assert (image == 1).all()
     assert "train0" not in pq.read_table(output / "profile.parquet")["id"].to_pylist()
@@ -197,7 +202,24 @@ def test_pictures_come_out_square_and_at_the_size_set(tmp_path: Path) -> None:
     output.mkdir()
     settings = dataclasses.replace(SETTINGS, image_size=16)
     prepare(data, accept(data, tmp_path / "validated"), output, settings, processes=1)
-    image = Corpus(output, "test").image(3)
+    image = Corpus(output, "test").array("image", 3)
     assert image is not None
     assert image.shape == (16, 16, 3)
     assert Image.fromarray(image).getpixel((8, 8)) == (3, 3, 3)
+
+
+def test_what_is_stored_of_a_resized_picture_is_what_a_saved_model_makes_of_its_file(tmp_path: Path) -> None:
+    coarse = np.random.default_rng(0).integers(0, 256, (9, 12, 3), np.uint8)
+    content = png(np.asarray(Image.fromarray(coarse).resize((61, 40))))
+    data, output, saved = (tmp_path / name for name in ("data", "prepared", "saved"))
+    store.write_shards(data, "test", [store.row(id="one", image=content, captions=[tiny.caption("a")])])
+    store.write_manifest(data)
+    settings = dataclasses.replace(tiny.PREPARE, image_size=16, image_resize=20)
+    output.mkdir()
+    prepare(data, accept(data, tmp_path / "validated"), output, settings, processes=1)
+    saved.mkdir()
+    MultimodalModel(tiny.MODEL, Processor(tiny.processor().tokenizer, settings)).save(saved)
+    resized = Image.fromarray(np.asarray(Image.open(io.BytesIO(content)))).resize((30, 20), Image.Resampling.BICUBIC)
+    stored, kept = Corpus(output, "test").array("image", 0), MultimodalModel.load(saved).processor.prepare
+    assert np.array_equal(stored, np.asarray(resized)[2:18, 7:23])
+    assert np.array_equal(stored, decode("image", content, "one", kept))

@@ -5,6 +5,8 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcore.data import store
+from mmcore.data.modalities import media
+from mmcore.data.schema import schema
 
 
 def some_rows(count: int) -> list[store.Row]:
@@ -13,7 +15,7 @@ def some_rows(count: int) -> list[store.Row]:
 
 def test_a_row_is_completed_and_hashed() -> None:
     row = store.row(id="a", captions=[{"text": "a dog", "lang": "en"}])
-    assert list(row) == store.SCHEMA.names
+    assert list(row) == schema().names
     assert row["group"] == "a"
     assert row["image"] is None
     assert row["qa"] == []
@@ -79,7 +81,7 @@ def test_row_groups_hold_at_most_100_rows_or_8_mebibytes_and_media_are_not_compr
     columns = [groups[0].column(index) for index in range(groups[0].num_columns)]
     compression = {column.path_in_schema: column.compression for column in columns}
     assert compression["image"] == "UNCOMPRESSED"
-    assert {name for name, kind in compression.items() if kind != "ZSTD"} == set(store.MEDIA)
+    assert {name for name, kind in compression.items() if kind != "ZSTD"} == set(media())
 
 
 def test_equal_rows_are_equal_bytes(tmp_path: Path) -> None:

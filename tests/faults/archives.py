@@ -21,6 +21,7 @@ import numpy as np
 from mmcore.data import store
 from mmcore.data.importers import ImportOptions
 from mmcore.data.importing import REFUSED, import_data
+from mmcore.data.modalities import media
 from tests.faults import dirty_memory
 from tests.faults.dirty_clean import encoded, photo
 
@@ -241,7 +242,7 @@ def _looked_through(data: Path, archive: Archive, finding: Finding) -> Finding:
     rows = [row for shard in store.shards(data) for row in store.read_rows(data / shard.path)]
     refused = store.read_table(data / REFUSED).to_pylist() if (data / REFUSED).is_file() else []
     wrong = list(finding.wrong)
-    if any(SECRET in (row[name] or b"") for row in rows for name in store.MEDIA):
+    if any(SECRET in (row[name] or b"") for row in rows for name in media()):
         wrong.append("a file outside of the archive was read")
     if len(rows) > archive.rows:
         wrong.append(f"{len(rows)} rows came of it, at most {archive.rows} may")

@@ -21,6 +21,7 @@ from mmcore import params
 from mmcore.data import store
 from mmcore.data.importers import ImportOptions
 from mmcore.data.importing import import_data
+from mmcore.data.modalities import media
 from mmcore.stages import STAGES, Call
 from mmcore.workspace import Workspace
 from tests.conftest import ROOT
@@ -168,7 +169,7 @@ def _cost(seed: int, number: int, name: str | None) -> Cost:
     size = 0
     if name:
         rows.append(store.row(id="bomb", **KINDS[name].make(chances[0])))
-        size = sum(len(rows[-1][column] or b"") for column in store.MEDIA) + len(rows[-1]["captions"][0]["text"])
+        size = sum(len(rows[-1][column] or b"") for column in media()) + len(rows[-1]["captions"][0]["text"])
     with tempfile.TemporaryDirectory() as folder:
         project = Path(folder)
         store.write_shards(project / "data", "train", rows)

@@ -182,3 +182,12 @@ def test_a_text_can_begin_with_given_words():
     plain, led = made.generate(inputs), made.generate(inputs, prefix="a red square")
     assert len(led) == len(plain)
     assert led != plain
+
+
+def test_a_model_from_before_a_setting_of_prepare_is_loaded(tmp_path):
+    made = model()
+    made.save(tmp_path)
+    config = json.loads((tmp_path / "config.json").read_text())
+    del config["prepare"]["tokenizer"], config["prepare"]["image_resize"]
+    (tmp_path / "config.json").write_text(json.dumps(config))
+    assert MultimodalModel.load(tmp_path).processor.prepare == made.processor.prepare

@@ -114,7 +114,7 @@ def _evaluate(root: Path) -> None:
     model.save(root / "tasks" / "retrieval")
     corpus = Corpus(root / "prepared", "test")
     places = corpus.with_("image", "captions")
-    images = torch.from_numpy(np.stack([corpus.image(place) for place in places]))
+    images = torch.from_numpy(np.stack([corpus.array("image", place) for place in places]))
     texts = [
         (f"{corpus.ids[place]}#{k}", corpus.rows[place]["captions"][k]["text"]) for place in places for k in (0, 1)
     ]

@@ -2,7 +2,7 @@ from dataclasses import replace
 
 import pytest
 
-from mmcore.quality.details import DETAILED, detail
+from mmcore.quality.details import detail, detailed
 from mmcore.quality.probe import probe_row
 from mmcore.quality.problems import PROBLEMS
 from tests.quality.samples import LIMITS, clip, image, sample, sound
@@ -10,7 +10,7 @@ from tests.quality.samples import LIMITS, clip, image, sample, sound
 
 def told(code: str, **columns: object) -> str:
     facts = probe_row(sample("a", **columns), replace(LIMITS, max_pixels=100_000))
-    return detail(code, dict.fromkeys(DETAILED) | facts, PROBLEMS, LIMITS)
+    return detail(code, dict.fromkeys(detailed()) | facts, PROBLEMS, LIMITS)
 
 
 @pytest.mark.parametrize(

@@ -36,7 +36,7 @@ def test_every_caption_is_embedded_with_its_medium_as_training_sees_them(chain: 
         corpus.ids[place] for place in places for _ in corpus.rows[place]["captions"]
     ]
     model = MultimodalModel.load(chain.root / "tasks" / "retrieval")
-    media = embed_items(model, medium, [getattr(corpus, medium)(place) for place in places])
+    media = embed_items(model, medium, [corpus.array(medium, place) for place in places])
     np.testing.assert_allclose(found.media_NE, media, atol=1e-6)
     np.testing.assert_allclose(found.texts_PE, embed_items(model, "text", captions), atol=1e-6)
     assert len(misfits(found)) == len(captions)

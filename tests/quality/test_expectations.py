@@ -4,7 +4,7 @@ from dataclasses import replace
 import pyarrow as pa
 import pytest
 
-from mmcore.quality.probe import SCHEMA, probe_row, profile_table
+from mmcore.quality.probe import probe_row, profile_table, schema
 from mmcore.quality.problems import PROBLEMS
 from tests.conftest import ROOT
 from tests.quality.samples import LIMITS, captions, clip, image, sample, sound
@@ -21,7 +21,7 @@ def profile(*rows):
 
 
 def check(expectations, table, limits, docs, suite=ROOT / "validation" / "suite.json"):
-    read = expectations.read_suite(suite, limits, SCHEMA.names)
+    read = expectations.read_suite(suite, limits, schema().names)
     return expectations.check(table, read, limits, docs)
 
 
@@ -86,7 +86,7 @@ def test_several_problems_of_one_sample_stand_in_one_order(expectations, tmp_pat
 
 
 def test_zero_rows_fail(expectations, tmp_path):
-    found = check(expectations, pa.Table.from_pylist([], SCHEMA), LIMITS, tmp_path / "docs")
+    found = check(expectations, pa.Table.from_pylist([], schema()), LIMITS, tmp_path / "docs")
     assert "the set has fewer samples than validate.min_rows" in found.failures
     assert "the split 'train' has no samples" in found.failures
 
@@ -131,7 +131,7 @@ def test_a_person_may_add_an_expectation_with_a_code_of_their_own(expectations, 
 def test_a_person_may_give_a_known_code_another_verdict(expectations, tmp_path):
     strict = {"type": "expect_column_values_to_be_in_set", "kwargs": {"column": "meta_ok", "value_set": [True]},
               "meta": {"code": "bad_meta", "verdict": "reject"}}  # fmt: skip
-    read = expectations.read_suite(write(tmp_path, strict), LIMITS, SCHEMA.names)
+    read = expectations.read_suite(write(tmp_path, strict), LIMITS, schema().names)
     assert read.codes["bad_meta"].verdict == "reject"
     assert read.codes["too_small"] == PROBLEMS["too_small"]
 
@@ -158,13 +158,13 @@ def test_a_person_may_give_a_known_code_another_verdict(expectations, tmp_path):
 )  # fmt: skip
 def test_an_expectation_that_makes_no_sense_is_named_in_one_sentence(expectations, tmp_path, entry, message):
     with pytest.raises(ValueError, match=message) as caught:
-        expectations.read_suite(write(tmp_path, entry), LIMITS, SCHEMA.names)
+        expectations.read_suite(write(tmp_path, entry), LIMITS, schema().names)
     assert "\n" not in str(caught.value)
 
 
 def test_a_suite_that_is_missing_or_broken_is_named(expectations, tmp_path):
     with pytest.raises(FileNotFoundError, match=r"suite\.json is missing"):
-        expectations.read_suite(tmp_path / "suite.json", LIMITS, SCHEMA.names)
+        expectations.read_suite(tmp_path / "suite.json", LIMITS, schema().names)
     for content, message in (
         ("{", "no valid JSON"),
         ("[]", "holds no list"),
@@ -172,7 +172,7 @@ def test_a_suite_that_is_missing_or_broken_is_named(expectations, tmp_path):
     ):
         (tmp_path / "suite.json").write_text(content)
         with pytest.raises(ValueError, match=message):
-            expectations.read_suite(tmp_path / "suite.json", LIMITS, SCHEMA.names)
+            expectations.read_suite(tmp_path / "suite.json", LIMITS, schema().names)
 
 
 def test_every_code_but_those_of_people_and_importers_is_in_the_suite(expectations):

@@ -129,6 +129,20 @@ def test_a_summary_is_asked_for_with_the_transcript(
     assert (request["transcript"], request["prediction"], request["kind"]) == ("so it moves", "it moved", "video")
 
 
+def test_of_media_that_the_service_does_not_take_only_the_texts_are_asked_about(
+    places: dict[str, Path], settings: Settings, tmp_path: Path
+) -> None:
+    row = ranked("a", ["c", "b"], [0.9, 0.5]) | {"direction": "text_to_audio"}
+    write(places["evaluation"], "retrieval", [row])
+    task = dict(settings.finetune["retrieval"].task, contrasts=[{"among": ["audio", "text"]}])
+    heard = dataclasses.replace(settings.finetune["retrieval"], task=task)
+    settings = dataclasses.replace(settings, finetune={**settings.finetune, "retrieval": heard})
+    (request,) = golden(places, settings, tmp_path / "golden")["retrieval"]
+    assert (request["text"], request["kind"], request["media"]) == ("find a", "text", [])
+    rows = read_table(tmp_path / "golden" / "vectors.parquet").to_pylist()
+    assert rows == [{"key": "find a", "vector": [1, 0, 0, 0]}]
+
+
 def test_equal_inputs_give_equal_bytes(places: dict[str, Path], settings: Settings, tmp_path: Path) -> None:
     golden(places, settings, tmp_path / "one")
     golden(places, settings, tmp_path / "two")

@@ -26,7 +26,7 @@ def made(tmp_path):
 
 def test_a_clip_is_as_far_as_its_nearest_known_clips_are_on_average(made):
     head = made.heads[HEAD]
-    values = torch.stack([torch.as_tensor(corpus(scenes=0).video(index)) for index in range(3)])
+    values = torch.stack([torch.as_tensor(corpus(scenes=0).array("video", index)) for index in range(3)])
     tokens = made.encode("video", values, torch.ones(3, dtype=torch.bool))[0].detach()
     for row, distance in zip(tokens, head.distances(head.changes(tokens), head.known), strict=True):
         frames = row.numpy().reshape(PREPARE.video_frames, -1, row.shape[-1]).mean(1)
@@ -60,7 +60,7 @@ def test_what_is_remembered_is_saved_with_the_model_and_answers_like_any_choice(
     made.save(tmp_path)
     again = MultimodalModel.load(tmp_path)
     assert again.answers_by == HEAD
-    values = torch.as_tensor(corpus(scenes=0).video(0))[None]
+    values = torch.as_tensor(corpus(scenes=0).array("video", 0))[None]
     encoded = {"video": made.encode("video", values, torch.ones(1, dtype=torch.bool))}
     torch.testing.assert_close(again.answer(HEAD, encoded), made.answer(HEAD, encoded))
     assert made.answer(HEAD, encoded).shape == (1, 2)

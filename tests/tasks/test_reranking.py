@@ -26,7 +26,9 @@ def with_head() -> MultimodalModel:
 def by_hand(name: str, made: MultimodalModel, text: str, place: int) -> float:
     """One pair alone."""
     ids, mask = made.processor.texts([text])
-    encoded = made.encode("image", torch.from_numpy(corpus().image(place))[None], torch.ones(1, dtype=torch.bool))
+    encoded = made.encode(
+        "image", torch.from_numpy(corpus().array("image", place))[None], torch.ones(1, dtype=torch.bool)
+    )
     if name == "matching":
         return float(made.answer("matching_image_text", {"image": encoded, "text": made.encode("text", ids, mask)}))
     logits = made.write(ids[:, :-1], {"image": encoded})[0].log_softmax(-1)

@@ -6,7 +6,8 @@ import pytest
 import torch
 
 from mmcore import params
-from mmcore.data.batches import MEDIA, columns_of
+from mmcore.data.batches import columns_of
+from mmcore.data.modalities import media
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
@@ -82,10 +83,10 @@ def test_every_preset_names_parts_that_there_are_and_tasks_that_its_model_can_le
     params.change(tmp_path / "params.yaml", presets=[ROOT / "presets" / f"{name}.yaml"])
     own = params.load(tmp_path / "params.yaml")
     for spec in own.pretrain.objectives:
-        assert set(columns_of(OBJECTIVES.build(spec).inputs)) & set(MEDIA) <= set(own.model.encoders)
+        assert set(columns_of(OBJECTIVES.build(spec).inputs)) & set(media()) <= set(own.model.encoders)
     with torch.device("meta"):
         model = MultimodalModel(own.model, Processor.made_up(own.prepare))
     for section in own.tasks:
         task = TASKS.build(own.finetune[section].task)
-        assert set(task.needs) & set(MEDIA) <= set(own.model.encoders)
+        assert set(task.needs) & set(media()) <= set(own.model.encoders)
         task.configure(model)

@@ -13,7 +13,9 @@ from typing import Any, Protocol
 
 from mmcore.data import store
 from mmcore.data.importers._fields import USUAL
+from mmcore.data.modalities import MODALITIES, media, own_media
 from mmcore.data.modalities._container import container_of
+from mmcore.data.schema import schema
 from mmcore.registry import Table
 from mmcore.workspace import Progress, write_folder
 
@@ -22,14 +24,13 @@ _ROWS_AT_ONCE = 100
 _PLAIN_NAME = re.compile(r"[a-z0-9][a-z0-9_-]{0,79}")
 # Texts and lists of a row as they are, whatever the format.
 FIELDS = ("id", "group", "captions", "transcript", "summary", "speech_text", "qa", "labels", "positives")
-_TAKEN = {*FIELDS, *store.SCHEMA.names, *(name for names in USUAL.values() for name in names)} | {
-    "file_name", "image_file_name", "audio_file_name", "video_file_name", "question", "answer", "answers", "split"
+_USED = {*FIELDS, *(name for names in USUAL.values() for name in names)} | {
+    "file_name", "question", "answer", "answers", "split"
 }  # fmt: skip
 _PICTURES = {b"\x89PNG": "png", b"\xff\xd8\xff": "jpg", b"GIF8": "gif", b"BM": "bmp", b"II*\0": "tif", b"MM\0*": "tif"}
 _ENDINGS = {
     "image": {}, "audio": {"mov": "m4a", "matroska": "mka"}, "video": {"mov": "mp4", "matroska": "mkv"}
 }  # fmt: skip
-_USUAL_ENDING = {"image": "jpg", "audio": "wav", "video": "mp4"}
 
 
 class Writer(Protocol):
@@ -85,11 +86,12 @@ def fields_of(row: store.Row) -> dict[str, Any]:
     A field of `meta` that an importer would take for something else is called `meta_<name>`; what is no JSON object
     is the field `meta_text`.
     """
+    taken = {*_USED, *schema().names, *(f"{name}_file_name" for name in media())}
     said = {name: row[name] for name in FIELDS if row[name] or name == "captions"}
     if said.get("group") == row["id"]:
         del said["group"]
     for name, value in _meta(row["meta"] or "{}").items():
-        said[f"meta_{name}" if name in _TAKEN else name] = value
+        said[f"meta_{name}" if name in taken else name] = value
     return said
 
 
@@ -112,6 +114,9 @@ def name_of(id: str) -> str:
 
 def ending_of(column: str, data: bytes) -> str:
     """The ending of a media file by its first bytes; the column's usual one where they show none."""
+    usual: str = MODALITIES[column].suffixes[0].removeprefix(".")
+    if column in own_media():
+        return usual
     if found := container_of(data):
         return _ENDINGS[column].get(found, found)
     if data[:4] == b"RIFF" and data[8:12] == b"WEBP":
@@ -119,7 +124,7 @@ def ending_of(column: str, data: bytes) -> str:
     picture = next((ending for magic, ending in _PICTURES.items() if data.startswith(magic)), None)
     if column == "video" and picture == "png":
         return "apng"
-    return picture if picture and column != "audio" else _USUAL_ENDING[column]
+    return picture if picture and column != "audio" else usual
 
 
 EXPORTERS: Table[type[Writer]] = Table("export format", folder="mmcore.data.exporters", attribute="Exporter")

@@ -15,7 +15,8 @@ import yaml
 
 from mmcore.data import columns
 from mmcore.data.exporters import ending_of, name_of
-from mmcore.data.store import BYTES_PER_GROUP, BYTES_PER_SHARD, MEDIA, ROWS_PER_GROUP, Row
+from mmcore.data.modalities import BUILT_IN, own_media
+from mmcore.data.store import BYTES_PER_GROUP, BYTES_PER_SHARD, ROWS_PER_GROUP, Row
 from mmcore.workspace import write_bytes
 
 MAX_SHARD_ROWS = 50_000
@@ -41,7 +42,7 @@ class Exporter:
     def __init__(self, label_names: Sequence[str], max_rows: int = MAX_SHARD_ROWS, max_bytes: int = BYTES_PER_SHARD):
         self._max_rows, self._max_bytes = max_rows, max_bytes
         self._features: dict[str, Any] = {
-            "id": _TEXT, "group": _TEXT, **{name: {"_type": name.capitalize()} for name in MEDIA},
+            "id": _TEXT, "group": _TEXT, **{name: {"_type": name.capitalize()} for name in BUILT_IN},
             "captions": _CAPTIONS, "transcript": _TEXT, "summary": _TEXT, "speech_text": _TEXT, "qa": _QA,
             **({"labels": dict.fromkeys(label_names, _TEXT)} if label_names else {}),
             "positives": _TEXT, "source": _TEXT, "meta": _TEXT,
@@ -100,7 +101,7 @@ class Exporter:
         found = []
         for field in self._schema:
             values = [row[field.name] for row in rows]
-            if field.name in MEDIA:
+            if field.name in BUILT_IN:
                 found.append(_media(field.name, rows))
             elif field.name == "labels":
                 values = [{name: value.get(name) for name in self._features["labels"]} for value in values]
@@ -121,7 +122,13 @@ def _group(rows: Iterator[Row]) -> list[Row]:
 
 
 def _size(row: Row) -> int:
-    return sum(len(row[name]) for name in MEDIA if row[name] is not None)
+    for name in own_media():
+        if row[name] is not None:
+            raise ValueError(
+                f"the sample {row['id']} has a '{name}', for which Hugging Face has no type; export as imagefolder or "
+                "webdataset"
+            )
+    return sum(len(row[name]) for name in BUILT_IN if row[name] is not None)
 
 
 def _media(column: str, rows: list[Row]) -> pa.Array:

@@ -5,9 +5,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmcore.data.exporters import ending_of, fields_of, name_of
-from mmcore.data.store import MEDIA, Row
-
-_FIELDS = {"image": "file_name", "audio": "audio_file_name", "video": "video_file_name"}
+from mmcore.data.modalities import media
+from mmcore.data.store import Row
 
 
 class Exporter:
@@ -19,14 +18,14 @@ class Exporter:
         with open(folder / split / "metadata.jsonl", "x", encoding="utf-8") as lines:
             for row in rows:
                 values: dict[str, str] = {}
-                for column in MEDIA:
+                for column in media():
                     if row[column] is not None:
                         name = f"{name_of(row['id'])}.{ending_of(column, row[column])}"
                         # A picture and a clip of one sample may both be GIF.
                         name = name if name not in values.values() else f"{column}-{name}"
                         with open(folder / split / name, "xb") as file:
                             file.write(row[column])
-                        values[_FIELDS[column]] = name
+                        values["file_name" if column == "image" else f"{column}_file_name"] = name
                 if not values:
                     raise ValueError(
                         f"the sample {row['id']} has neither picture nor sound nor clip, which every line of an "

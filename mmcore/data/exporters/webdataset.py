@@ -7,7 +7,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from mmcore.data.exporters import ending_of, fields_of, name_of
-from mmcore.data.store import MEDIA, Row
+from mmcore.data.modalities import media, own_media
+from mmcore.data.store import Row
 
 MAX_SHARD_BYTES = 512 << 20
 MAX_SHARD_SAMPLES = 10_000
@@ -43,10 +44,11 @@ class Exporter:
 
 def _members(row: Row) -> Iterator[tuple[str, bytes]]:
     key = name_of(row["id"])
-    for column in MEDIA:
+    for column in media():
         if row[column] is not None:
             ending = ending_of(column, row[column])
             # An animated picture is a clip here; its ending alone would not tell.
             ending = f"video.{ending}" if column == "video" and ending in ("gif", "webp") else ending
+            ending = f"{column}.{ending}" if column in own_media() else ending
             yield f"{key}.{ending}", row[column]
     yield f"{key}.json", json.dumps(fields_of(row), ensure_ascii=False, allow_nan=False).encode()

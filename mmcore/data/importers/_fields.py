@@ -8,7 +8,7 @@ from typing import Any
 
 from mmcore.data.importers import ImportOptions, Sample
 from mmcore.data.importers._languages import language_of_field
-from mmcore.data.store import MEDIA
+from mmcore.data.modalities import MODALITIES, media
 
 # Columns and the fields that are taken for them, the first that is there, unless `--map` names another.
 USUAL: dict[str, tuple[str, ...]] = {
@@ -23,25 +23,24 @@ USUAL: dict[str, tuple[str, ...]] = {
     "positives": ("positives",),
 }
 MediaFields = Mapping[str, tuple[str, ...]]
-USUAL_MEDIA: MediaFields = {
-    "image": ("file_name", "image_file_name"), "audio": ("audio_file_name",), "video": ("video_file_name",)
-}  # fmt: skip
-# What media files are called. A clip may be an animated picture, but a picture's name says nothing of that.
-SUFFIXES: dict[str, tuple[str, ...]] = {
-    "image": (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff"),
-    "audio": (".wav", ".ogg", ".oga", ".opus", ".mp3", ".flac", ".m4a", ".aac"),
-    "video": (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".gif", ".apng"),
-}
 # Columns that several fields can fill together.
 _LISTS = ("captions", "labels", "qa")
 _TEXTS = ("id", "transcript", "summary", "speech_text", "group", "positives")
 _LANGUAGE = re.compile(r"[a-z]{2,3}([-_][A-Za-z0-9]+)*")
 
 
+def named_media(first: str) -> MediaFields:
+    """The fields of media where `file_name` is that of the modality `first`, and `<modality>_file_name` that of any."""
+    others = {name: (f"{name}_file_name",) for name in media() if name != first}
+    return {first: ("file_name", f"{first}_file_name"), **others}
+
+
 class Fields:
     """The columns of a line's fields; what is no column is kept in `meta`."""
 
-    def __init__(self, options: ImportOptions, media: MediaFields = USUAL_MEDIA) -> None:
+    def __init__(self, options: ImportOptions, media_fields: MediaFields | None = None) -> None:
+        """`media_fields`: null for `named_media("image")`."""
+        fields = named_media("image") if media_fields is None else media_fields
         chosen = _chosen(options)
         self._langs = _langs(options)
         self._lang_field = options.lang_field
@@ -53,7 +52,9 @@ class Fields:
             for column, usual in USUAL.items()
         }
         # The first medium gives a row its name.
-        self.media = {column: chosen.get(column, media.get(column, ())) for column in dict.fromkeys((*media, *MEDIA))}
+        self.media = {
+            column: chosen.get(column, fields.get(column, ())) for column in dict.fromkeys((*fields, *media()))
+        }
         names = [name for named in self.media.values() for name in named]
         self._only_media = [name for name in names if names.count(name) == 1]
         self._of_any_kind = {name for name in names if names.count(name) > 1}
@@ -83,7 +84,7 @@ class Fields:
         for column, named in self.media.items():
             for name in named:
                 value = values.get(name)
-                if value is None or (name in self._of_any_kind and not _is_called(value, SUFFIXES[column])):
+                if value is None or (name in self._of_any_kind and not _is_called(value, MODALITIES[column].suffixes)):
                     continue
                 if name not in found.values():
                     found[column] = name
@@ -100,8 +101,8 @@ class Fields:
         self._names |= values.keys()
         # Tables write "nothing" as a number that is none.
         rest = {name: value for name, value in values.items() if not isinstance(value, float) or math.isfinite(value)}
-        media = self.media_names(rest)
-        used = {*self._only_media, *media.values()}
+        named_files = self.media_names(rest)
+        used = {*self._only_media, *named_files.values()}
         found: Sample = {"captions": [], "qa": []}
         stated = rest.get(self._lang_field) if self._lang_field else None
         for column, named in self._fields.items():
@@ -117,7 +118,7 @@ class Fields:
         if not found["qa"] and isinstance(rest.get("question"), str):
             found["qa"] = [_question(rest)]
             used |= {"question", "answer", "answers"}
-        kept = _file_names(media, rest) | {
+        kept = _file_names(named_files, rest) | {
             name: value
             for name, value in rest.items()
             if name not in used and value is not None and not _holds_bytes(value)
@@ -136,7 +137,7 @@ def _chosen(options: ImportOptions) -> dict[str, tuple[str, ...]]:
     for column in ("group", "positives"):
         if named := getattr(options, column):
             chosen[column] = (named,)
-    columns = (*USUAL, *MEDIA)
+    columns = (*USUAL, *media())
     for column, named in chosen.items():
         if column not in columns:
             raise ValueError(f"--map {column}=...: there is no column '{column}'; there are: {', '.join(columns)}")
@@ -159,10 +160,10 @@ def _langs(options: ImportOptions) -> dict[str, str]:
     return langs
 
 
-def _file_names(media: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
+def _file_names(fields: Mapping[str, str], values: Mapping[str, Any]) -> dict[str, Any]:
     """What the media are called, as far as they are files."""
     names: dict[str, Any] = {}
-    for column, field in media.items():
+    for column, field in fields.items():
         value = values[field]
         name = value.get("path") if isinstance(value, dict) else value
         if isinstance(name, str):

@@ -12,11 +12,11 @@ from pathlib import Path
 from typing import Any
 
 from mmcore.data.importers import SPLIT_FOLDERS, ImportOptions, Refused, Sample
-from mmcore.data.importers._fields import SUFFIXES, Fields
+from mmcore.data.importers._fields import Fields, named_media
 from mmcore.data.importers._folders import need_folder
 from mmcore.data.importers._lines import Line, count_lines, read_lines
 from mmcore.data.importers._samples import Section, columns_of, samples
-from mmcore.data.store import MEDIA
+from mmcore.data.modalities import MODALITIES
 
 LISTS = ("metadata.jsonl", "metadata.csv", "metadata.parquet")
 
@@ -32,10 +32,8 @@ class MediaFolder:
     """Media of one kind with captions, labels, questions and whatever else their list says."""
 
     def __init__(self, column: str, noun: str) -> None:
-        self._noun, self._suffixes = noun, SUFFIXES[column]
-        self._media = {column: ("file_name", f"{column}_file_name")} | {
-            other: (f"{other}_file_name",) for other in MEDIA if other != column
-        }
+        self._noun, self._suffixes = noun, MODALITIES[column].suffixes
+        self._media = named_media(column)
 
     def read(self, source: Path, options: ImportOptions) -> Iterator[Sample | Refused]:
         """Every file of every section.

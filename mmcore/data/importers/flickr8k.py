@@ -13,11 +13,12 @@ from itertools import islice
 from pathlib import Path
 
 from mmcore.data.importers import ImportOptions, Refused, Sample
-from mmcore.data.importers._fields import SUFFIXES, Fields
+from mmcore.data.importers._fields import Fields
 from mmcore.data.importers._folders import folder_of, need_folder, regular
 from mmcore.data.importers._grouped import Grouped
 from mmcore.data.importers._lines import MAX_LINE_BYTES, Line
 from mmcore.data.importers._samples import Section, columns_of, samples
+from mmcore.data.modalities import MODALITIES
 
 _NUMBERED = re.compile(r"([^\t]+?)#(?:([A-Za-z]{2})[A-Za-z]*#)?\d+(?:#\w*)?\s(.*)")
 _SPLIT_LIST = re.compile(r".*?(train|dev|val|validation|test)_?images\.txt", re.IGNORECASE)
@@ -60,7 +61,7 @@ class Importer:
     def doubts(self, source: Path) -> list[str]:
         """Pictures that have no caption, and pictures that a list names but no caption does."""
         folder = _section(source).folder
-        there = {path.name for path in folder.iterdir() if path.suffix.lower() in SUFFIXES["image"]}
+        there = {path.name for path in folder.iterdir() if path.suffix.lower() in MODALITIES["image"].suffixes}
         captioned = {one.image for file in _caption_files(source) for one in _captions(file) if one.image}
         found = []
         if num_silent := len(there - captioned):

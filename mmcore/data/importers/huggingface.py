@@ -21,7 +21,7 @@ from mmcore.data.importers._fields import Fields, MediaFields
 from mmcore.data.importers._folders import split_in
 from mmcore.data.importers._lines import Line, as_lines, batch_rows, count_lines, parquet_batches, parquet_schema
 from mmcore.data.importers._samples import Section, columns_of, samples
-from mmcore.data.importers.table import MEDIA_FIELDS
+from mmcore.data.importers.table import media_fields
 from mmcore.workspace import read_json
 
 FILES = (".parquet", ".arrow")
@@ -283,7 +283,7 @@ def _media_fields(features: dict[str, Any]) -> MediaFields:
     types are stated."""
     typed = _media_in(features)
     if not typed:
-        return MEDIA_FIELDS
+        return media_fields()
     found = {}
     for column in _MEDIA_TYPES:
         names = [name for name, kind in typed.items() if kind == column]

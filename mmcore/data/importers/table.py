@@ -11,14 +11,18 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from mmcore.data.importers import SPLIT_FOLDERS, ImportOptions, Refused, Sample
-from mmcore.data.importers._fields import Fields
+from mmcore.data.importers._fields import Fields, MediaFields
 from mmcore.data.importers._lines import LISTS, count_lines, read_lines
 from mmcore.data.importers._samples import Section, columns_of, samples
-from mmcore.data.store import MEDIA
+from mmcore.data.modalities import media
 
 # Fields that hold a path to a medium of any kind: its suffix says which.
 _PATHS = ("file_name", "path", "file_path", "filepath", "filename", "file")
-MEDIA_FIELDS = {column: (column, f"{column}_file_name", f"{column}_path", *_PATHS) for column in MEDIA}
+
+
+def media_fields() -> MediaFields:
+    """The fields of a table that hold media: of each its own, then those that hold a path to any."""
+    return {column: (column, f"{column}_file_name", f"{column}_path", *_PATHS) for column in media()}
 
 
 @dataclass(frozen=True)
@@ -36,7 +40,7 @@ class Importer:
 
         ValueError if there is nothing to read, or if a field that `options` names is in no row.
         """
-        fields = Fields(options, MEDIA_FIELDS)
+        fields = Fields(options, media_fields())
         for table in _tables(source):
             yield from samples(table.folder, table, read_lines(table.path), fields, options)
         fields.check_all_seen()
@@ -49,7 +53,7 @@ class Importer:
 
     def fields(self, source: Path, options: ImportOptions) -> dict[str, str]:
         """Field -> column (`meta` for what is only kept), from the first rows of every table."""
-        fields = Fields(options, MEDIA_FIELDS)
+        fields = Fields(options, media_fields())
         found: dict[str, str] = {}
         for table in _tables(source):
             found |= columns_of(read_lines(table.path), fields)

@@ -11,28 +11,44 @@ import unicodedata
 from collections.abc import Iterator
 from contextlib import suppress
 from dataclasses import dataclass, field
+from functools import cache
 from pathlib import Path
 from typing import Any
 
 from mmcore.data.importers import MAX_FILE_BYTES, SPLIT_FOLDERS, ImportOptions, Refused, RefusedPath, Sample, refuse
-from mmcore.data.importers._fields import SUFFIXES, Fields
+from mmcore.data.importers._fields import Fields, MediaFields
 from mmcore.data.importers._folders import regular, split_in
 from mmcore.data.importers._lines import Line
 from mmcore.data.importers._samples import Section, columns_of, samples
+from mmcore.data.modalities import MODALITIES, media, own_media
 
 # The media of a sample are found under the endings of their members. An ending that pictures have says nothing of
 # clips: those are called `x.video.gif`.
-_SPECIAL = {"image": (), "audio": ("mka",), "video": ("video.gif", "video.webp")}
-MEDIA_ENDINGS = {
-    column: (*(one[1:] for one in suffixes if column == "image" or one not in SUFFIXES["image"]), *_SPECIAL[column])
-    for column, suffixes in SUFFIXES.items()
-}
-_USUAL = {ending for endings in MEDIA_ENDINGS.values() for ending in endings}
-_MEDIA = {ending.rpartition(".")[2] for ending in _USUAL}
+_SPECIAL = {"audio": ("mka",), "video": ("video.gif", "video.webp")}
 # Endings that are texts, and the fields that they become.
 _TEXTS = {"txt": "text", "text": "text", "caption": "caption", "cls": "label", "transcript": "transcript"}
 MAX_MEMBERS = 1_000_000
 MAX_TEXT_BYTES = 16 << 20
+
+
+def media_endings() -> MediaFields:
+    """The endings of the members that hold each medium; of a modality of one's own also `x.sensor.npy`."""
+    return _endings(media())
+
+
+@cache
+def _endings(media: tuple[str, ...]) -> MediaFields:
+    pictures = MODALITIES["image"].suffixes
+    found = {}
+    for name in media:
+        own = [one for one in MODALITIES[name].suffixes if name == "image" or one not in pictures]
+        special = [f"{name}{one}" for one in own] if name in own_media() else _SPECIAL.get(name, ())
+        found[name] = (*(one[1:] for one in own), *special)
+    return found
+
+
+def _media_kinds() -> set[str]:
+    return {one.rpartition(".")[2] for endings in media_endings().values() for one in endings}
 
 
 @dataclass
@@ -50,7 +66,7 @@ class Importer:
 
     def read(self, source: Path, options: ImportOptions) -> Iterator[Sample | Refused]:
         """The samples of every shard; a shard's split is in its folder's or its own name."""
-        fields = Fields(options, MEDIA_ENDINGS)
+        fields = Fields(options, media_endings())
         for path, section in _shards(source):
             refused: list[Refused] = []
             lines = _lines(path, section, refused)
@@ -64,7 +80,7 @@ class Importer:
         """Ending or field -> column, from the first samples of every shard."""
         found: dict[str, str] = {}
         for path, section in _shards(source):
-            found |= columns_of(_lines(path, section, []), Fields(options, MEDIA_ENDINGS))
+            found |= columns_of(_lines(path, section, []), Fields(options, media_endings()))
         return found
 
     def doubts(self, source: Path) -> list[str]:
@@ -128,10 +144,11 @@ def _lines(path: Path, section: Section, refused: list[Refused]) -> Iterator[Lin
 def _ignored(path: Path) -> set[str]:
     """The endings of members that become no column and no field, unless `--map` names them."""
     found = set()
+    usual = {one for endings in media_endings().values() for one in endings}
     with suppress(RefusedPath):
         for member, _ in _members(path, read=False):
             ending = _key(member.name)[1]
-            if ending not in _USUAL and not _is_text(ending.rpartition(".")[2]):
+            if ending not in usual and not _is_text(ending.rpartition(".")[2]):
                 found.add(f".{ending}" if ending else "(none)")
     return found
 
@@ -212,7 +229,7 @@ def _add(group: _Group, member: tarfile.TarInfo, ending: str, data: bytes | None
         group.detail = f"'{name}' {what}"
     elif ending in group.values:
         group.problem, group.detail = "duplicate_member", f"'{name}' is in the archive twice"
-    elif kind in _MEDIA:
+    elif kind in _media_kinds():
         group.values[ending] = {"bytes": data, "path": name}
     elif _is_text(kind):
         _add_text(group, name, kind, data)
@@ -225,7 +242,7 @@ def _add_text(group: _Group, name: str, kind: str, data: bytes) -> None:
         if not isinstance(found, dict):
             raise ValueError("it is no JSON object")
         # A field is no member: `{"mpg": 30}` is no clip, and `{"jpg": "a.jpg"}` no picture of this archive.
-        group.values |= {f"meta_{field}" if field in _MEDIA else field: value for field, value in found.items()}
+        group.values |= {f"meta_{field}" if field in _media_kinds() else field: value for field, value in found.items()}
     except (ValueError, RecursionError) as error:
         group.problem, group.detail = "bad_manifest_line", f"'{name}': {error}"
 

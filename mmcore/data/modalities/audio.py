@@ -34,6 +34,10 @@ _FORMATS = {
 class Modality:
     """Sound, mono."""
 
+    suffixes = (".wav", ".ogg", ".oga", ".opus", ".mp3", ".flac", ".m4a", ".aac")
+    numbers = ("seconds", "loudness", "peak", "silence", "crossings")
+    varies = True
+
     def decode(self, data: bytes, limits: Limits) -> Media:
         """float32 [samples] in -1 to 1 and the rate; ValueError with the reason if the bytes are no readable sound."""
         if container_of(data):
@@ -73,6 +77,10 @@ class Modality:
         mel = np.log10(np.maximum(mel, 1e-10))
         scaled: NDArray[np.float16] = ((np.maximum(mel, mel.max() - 8) + 4) / 4).astype(np.float16)
         return scaled
+
+    def largest(self, prepare: PrepareSettings) -> NDArray[np.float16]:
+        """Zeros of the shape and type of a prepared recording of `audio_seconds`."""
+        return np.zeros((round(prepare.audio_seconds / HOP_SECONDS), frame_size(prepare)), np.float16)
 
     def describe(self, media: Media) -> dict[str, float]:
         """seconds, loudness and peak in dB of full scale, share of silence, zero crossings a second in kHz."""

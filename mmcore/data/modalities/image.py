@@ -26,6 +26,9 @@ MAX_SCANS = 100
 MAX_CHUNKS = 20_000
 # Colour profiles and notes of cameras are smaller.
 MAX_CHUNK_BYTES = 8 << 20
+# So many times longer than short a picture may be when it is resized as a whole: a thread of pixels would grow without
+# end, and nothing beyond its middle square is kept.
+MAX_RATIO = 16
 
 _ORIENTATION = 0x0112
 _EXIF = b"Exif\0\0"
@@ -67,6 +70,10 @@ class PictureHeader:
 class Modality:
     """Still pictures."""
 
+    suffixes = (".jpg", ".jpeg", ".png", ".webp", ".bmp", ".gif", ".tif", ".tiff")
+    numbers = ("brightness", "contrast", "colourfulness", "sharpness")
+    varies = False
+
     def decode(self, data: bytes, limits: Limits) -> Media:
         """uint8 [H, W, 3] RGB of the encoded bytes, turned upright as EXIF says; ValueError with the reason if not."""
         header = read_header(data)
@@ -77,8 +84,15 @@ class Modality:
         return Media(read_pixels(data, header)[0])
 
     def transform(self, media: Media, prepare: PrepareSettings) -> NDArray[np.uint8]:
-        """uint8 [S, S, 3], S = `image_size`: the middle square, resized (bicubic, antialiased)."""
-        return square(media.array, prepare.image_size)
+        """uint8 [S, S, 3], S = `image_size`: the middle square, resized (bicubic, antialiased); or, with
+        `image_resize`, what `resized_middle` cuts."""
+        if prepare.image_resize is None:
+            return square(media.array, prepare.image_size)
+        return resized_middle(media.array, prepare.image_size, short=prepare.image_resize)
+
+    def largest(self, prepare: PrepareSettings) -> NDArray[np.uint8]:
+        """Zeros of the shape and type of every prepared image."""
+        return np.zeros((prepare.image_size, prepare.image_size, 3), np.uint8)
 
     def describe(self, media: Media) -> dict[str, float]:
         """brightness and contrast (0 to 1), colourfulness (Hasler and Süsstrunk 2003, over 255), sharpness."""
@@ -156,6 +170,26 @@ def square(array: NDArray[Any], side: int) -> NDArray[np.uint8]:
     left, top = (width - edge) / 2, (height - edge) / 2
     box = (left, top, left + edge, top + edge)
     return np.asarray(Image.fromarray(array).resize((side, side), Image.Resampling.BICUBIC, box=box))
+
+
+def resized_middle(array: NDArray[Any], side: int, *, short: int) -> NDArray[np.uint8]:
+    """uint8 [side, side, 3]: the middle of uint8 [H, W, 3] after its short side was resized to `short` pixels (bicubic,
+    antialiased) and its long side in proportion, rounded down: the pixels of CLIP's image processor in transformers.
+
+    Of a picture more than `MAX_RATIO` times as long as it is wide, the middle of that ratio is resized.
+    """
+    edge = min(array.shape[:2])
+    array = _middle(array, *(min(length, MAX_RATIO * edge) for length in array.shape[:2]))
+    height, width = (int(short * length / edge) for length in array.shape[:2])
+    if (height, width) != array.shape[:2]:
+        array = np.asarray(Image.fromarray(array).resize((width, height), Image.Resampling.BICUBIC))
+    return np.ascontiguousarray(_middle(array, side, side), np.uint8)
+
+
+def _middle(array: NDArray[Any], height: int, width: int) -> NDArray[Any]:
+    """The middle [height, width, C] of [H, W, C]: of an odd number of rows or columns too many, most go behind it."""
+    top, left = (array.shape[0] - height) // 2, (array.shape[1] - width) // 2
+    return array[top : top + height, left : left + width]
 
 
 def picture_numbers(array: NDArray[Any]) -> dict[str, float]:

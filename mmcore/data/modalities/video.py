@@ -13,6 +13,11 @@ from mmcore.settings import PrepareSettings
 class Modality:
     """Moving pictures without sound."""
 
+    # A clip may be an animated picture, but a picture's name says nothing of that.
+    suffixes = (".mp4", ".mov", ".mkv", ".avi", ".webm", ".m4v", ".mpg", ".mpeg", ".gif", ".apng")
+    numbers = ("seconds", "frames", "brightness", "contrast", "colourfulness", "sharpness", "motion")
+    varies = False
+
     def decode(self, data: bytes, limits: Limits) -> Media:
         """uint8 [F, H, W, 3] RGB and the length in seconds; ValueError with the reason if that is not to be had."""
         if container_of(data):
@@ -46,6 +51,10 @@ class Modality:
         """uint8 [F, S, S, 3], F = `video_frames` spread evenly over the clip, S = `video_size`."""
         chosen = np.round(np.linspace(0, len(media.array) - 1, prepare.video_frames)).astype(int)
         return np.stack([square(media.array[index], prepare.video_size) for index in chosen])
+
+    def largest(self, prepare: PrepareSettings) -> NDArray[np.uint8]:
+        """Zeros of the shape and type of every prepared clip."""
+        return np.zeros((prepare.video_frames, prepare.video_size, prepare.video_size, 3), np.uint8)
 
     def describe(self, media: Media) -> dict[str, float]:
         """seconds, frames, the middle frame's picture numbers, and motion: the mean step between frames (0 to 1)."""

@@ -1,8 +1,11 @@
+import dataclasses
 import io
+import tracemalloc
 
 import numpy as np
 import pytest
 from PIL import Image, ImageOps
+from transformers import CLIPImageProcessorPil
 
 from mmcore.data.modalities import UNLIMITED, Limits, Media
 from mmcore.data.modalities.image import Modality, read_header, read_pixels
@@ -114,6 +117,37 @@ def test_the_middle_square_is_taken_and_resized() -> None:
     out = IMAGE.transform(Media(array), SETTINGS)
     assert out.shape == (48, 48, 3)
     assert (out == 100).all()
+
+
+@pytest.mark.parametrize(
+    ("height", "width"), [(300, 200), (201, 333), (64, 64), (91, 64), (64, 97), (57, 903), (10, 159), (256, 256)]
+)
+@pytest.mark.parametrize(("side", "short"), [(224, 256), (64, 64), (57, 64), (224, 225)])
+def test_the_middle_after_resizing_has_the_very_pixels_of_clips_processor(
+    height: int, width: int, side: int, short: int
+) -> None:
+    coarse = np.random.default_rng(height).integers(0, 256, (9, 12, 3), np.uint8)
+    array = np.asarray(Image.fromarray(coarse).resize((width, height)))
+    reference = CLIPImageProcessorPil(size={"shortest_edge": short}, crop_size={"height": side, "width": side})
+    expected = reference(array, do_rescale=False, do_normalize=False, return_tensors="np")["pixel_values"][0]
+    found = IMAGE.transform(Media(array), dataclasses.replace(SETTINGS, image_size=side, image_resize=short))
+    assert found.dtype == np.uint8
+    assert np.array_equal(found.transpose(2, 0, 1), expected)
+
+
+def test_a_thread_of_pixels_does_not_grow_without_end() -> None:
+    array = np.zeros((2, 40_000, 3), np.uint8)
+    array[:, 19_984:20_016] = 100
+    tracemalloc.start()
+    found = IMAGE.transform(Media(array), dataclasses.replace(SETTINGS, image_resize=64))
+    assert tracemalloc.get_traced_memory()[1] < 1 << 20
+    tracemalloc.stop()
+    assert (found == 100).all()
+
+
+def test_a_picture_is_not_resized_to_less_than_is_cut_out_of_it() -> None:
+    with pytest.raises(ValueError, match="image_resize is 47, too short to cut image_size 48 out of; choose 48 or mo"):
+        dataclasses.replace(SETTINGS, image_resize=47)
 
 
 def test_a_picture_of_the_right_size_is_left_as_it_is() -> None:
