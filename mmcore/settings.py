@@ -226,11 +226,21 @@ class ReferenceSettings:
 @dataclass(frozen=True)
 class GateSettings:
     """`min_over_baseline`: how far every candidate must lie above its baselines, `max_loss`: what it may lose against
-    the champion where there is one; both by `task.metric`, in points."""
+    the champion where there is one; both by `task.metric`, in points. `ask`: whether a candidate that passes waits for
+    a person to release it, for at most `ask_hours`."""
 
     __pydantic_config__ = STRICT
     min_over_baseline: dict[str, float]
     max_loss: dict[str, float]
+    ask: bool
+    ask_hours: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ask_hours <= 23:
+            raise ValueError(
+                f"ask_hours is {self.ask_hours}; choose more than 0 and at most 23: the next night's run waits behind "
+                "one that waits for a person, and no longer than a day"
+            )
 
 
 @dataclass(frozen=True)
