@@ -7,10 +7,10 @@ from prefect import State, flow
 from prefect.runtime import deployment
 from prefect.states import Completed
 
-from flows import steps
+from flows import asking, steps
 from flows.workspaces import fresh_workspace, here
 from mmcore.data.ingest import is_fed
-from mmcore.runs import FAILED, FINISHED, NOTHING_NEW, Run
+from mmcore.runs import FAILED, FINISHED, NOTHING_NEW, RUNNING, UNANSWERED, Run
 from mmcore.stages import stage_names
 
 
@@ -33,11 +33,11 @@ def retrain(preset: str | None = None, settings: list[str] | None = None) -> str
                 run.end(NOTHING_NEW)
                 return Completed(name="Nothing new", message="data, code and settings are as in the last finished run")
             verdict = _bring_up_to_date(run)
-            run.end(FINISHED)
+            run.end(UNANSWERED if verdict == "unanswered" else FINISHED)
             return verdict
         finally:
             if run.state != NOTHING_NEW:
-                run.state = run.state if run.state == FINISHED else FAILED
+                run.state = FAILED if run.state == RUNNING else run.state
                 steps.report(run)  # of a run that failed, too
 
 
@@ -48,6 +48,8 @@ def _bring_up_to_date(run: Run) -> str:
     verdict: str = steps.gate(run)
     if verdict == "promote":
         steps.smoke_test(run, steps.package(run))
+        if run.settings.gate.ask:
+            verdict = asking.ask(run)
     if run.changed or verdict == "promote":
         commit = steps.save(run, verdict)
         if verdict == "promote":

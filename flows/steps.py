@@ -234,7 +234,9 @@ def smoke_test(run: Run, tag: str) -> None:
 def save(run: Run, verdict: str) -> str:
     """Record the run, a rejected one too, as a DVC experiment; returns its commit."""
     with step(run, "save") as line:
-        commit = Ledger(run.workspace.root).save(run.name, f"{run.settings.name}: {verdict}")
+        decision = gates.read(run.workspace.verdict).decision
+        said = f". {decision.describe()}" if decision else ""
+        commit = Ledger(run.workspace.root).save(run.name, f"{run.settings.name}: {verdict}{said}")
         line.note = run.name
     return commit
 

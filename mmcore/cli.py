@@ -66,6 +66,15 @@ def _run(arguments: argparse.Namespace) -> int:
     return status
 
 
+def _decide(arguments: argparse.Namespace) -> int:
+    from mmcore.commands.run_decide import decide
+
+    workspace = _here()
+    run, said = decide(workspace, arguments.run, approved=arguments.approved, by=arguments.by, reason=arguments.reason)
+    print(said)
+    return _with_server(workspace, ["-m", "flows.asking", run])
+
+
 def _compare(arguments: argparse.Namespace) -> None:
     from mmcore import params, releases
     from mmcore.evaluation.compare import print_comparison
@@ -249,6 +258,15 @@ def _parser() -> argparse.ArgumentParser:
     export = _command(more, "export", _export, "the last run's curves and scores for another tool: tensorboard, mlflow")
     export.add_argument("tool")
     export.add_argument("to", help="tensorboard: a folder; mlflow: a server's address, or sqlite:///FILE")
+    for name, approved, text in (
+        ("approve", True, "release the candidate of the run that waits for a person"),
+        ("decline", False, "do not release it; the champion stays"),
+    ):
+        decide = _command(more, name, _decide, text)
+        decide.add_argument("run", nargs="?", help="where several runs wait")
+        decide.add_argument("--by", help="who decides; by default git's user.name")
+        decide.add_argument("--reason", required=not approved, default="", help="in a sentence, for the record")
+        decide.set_defaults(approved=approved)
     debug = _command(more, "debug", _debug, "open a stage of a run in the debugger, in the workspace it ran in")
     debug.add_argument("run")
     debug.add_argument("stage")

@@ -18,7 +18,8 @@ from mmcore.stages import stage_names
 from mmcore.workspace import Workspace, read_json, write_json
 
 # How a run stands. `nothing new`: it ended before the first stage, because all it reads is what the last one read.
-RUNNING, FINISHED, FAILED, NOTHING_NEW = "running", "finished", "failed", "nothing new"
+# `unanswered`: nobody said whether its candidate is released, so that the next run finds news, and asks again.
+RUNNING, FINISHED, FAILED, NOTHING_NEW, UNANSWERED = "running", "finished", "failed", "nothing new", "unanswered"
 
 
 class Run:

@@ -240,11 +240,21 @@ class ReferenceSettings:
 @dataclass(frozen=True)
 class GateSettings:
     """`min_over_baseline`: how far every candidate must lie above its baselines, `max_loss`: what it may lose against
-    the champion where there is one; both by `task.metric`, in points."""
+    the champion where there is one; both by `task.metric`, in points. `ask`: whether a candidate that passes waits for
+    a person to release it, for at most `ask_hours`."""
 
     __pydantic_config__ = STRICT
     min_over_baseline: dict[str, float]
     max_loss: dict[str, float]
+    ask: bool
+    ask_hours: float
+
+    def __post_init__(self) -> None:
+        if not 0 < self.ask_hours <= 23:
+            raise ValueError(
+                f"ask_hours is {self.ask_hours}; choose more than 0 and at most 23: the next night's run waits behind "
+                "one that waits for a person, and no longer than a day"
+            )
 
 
 @dataclass(frozen=True)
@@ -263,6 +273,9 @@ class ServeSettings:
     `timeout_seconds` 504. Calls that arrive together are computed in batches of at most `max_batch` items.
     `max_body_bytes` bounds a request, `max_items` its images and texts, `max_pixels`, `max_frames` and `max_seconds`
     (checked before decoding) and `max_characters` each of them.
+
+    A choice whose probability is under `ask_below` (0: none) is kept for a person, with what was sent: at most
+    `ask_most` requests, of `ask_bytes` together.
     """
 
     __pydantic_config__ = STRICT
@@ -279,6 +292,18 @@ class ServeSettings:
     max_frames: int
     max_seconds: float
     max_characters: int
+    ask_below: float
+    ask_most: int
+    ask_bytes: int
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.ask_below <= 1:
+            raise ValueError(f"ask_below is {self.ask_below}; choose a probability from 0 (keep none) to 1 (keep all)")
+        if self.ask_most < 1 or self.ask_bytes < self.max_body_bytes:
+            raise ValueError(
+                f"ask_most is {self.ask_most} and ask_bytes is {self.ask_bytes}; choose one request or more, and at "
+                f"least the {self.max_body_bytes} bytes (max_body_bytes) that one may have"
+            )
 
 
 @dataclass(frozen=True)

@@ -13,7 +13,7 @@ from pathlib import Path
 
 import pytest
 
-from mmcore import params, releases, stages
+from mmcore import params, questions, releases, stages
 from mmcore.workspace import Workspace, hash_file, read_json
 from tests.conftest import git
 from tests.faults import chain
@@ -143,6 +143,38 @@ def test_a_candidate_that_loses_is_rejected_and_a_task_without_rows_is_skipped(p
         # DVC keeps what it knows of stages that are gone.
         (project / "dvc.lock").write_bytes(lock)
         shutil.rmtree(project / "artifacts" / "tasks" / "sentiment")
+
+
+def test_where_the_gate_asks_a_person_releases_and_a_kill_while_it_waits_costs_nothing(project: Path):
+    workspace, lock = Workspace(project), (project / "dvc.lock").read_bytes()
+    words = ["--set", "gate.ask=true", "--set", "finetune.captioning.optim.lr=7.0e-4", "--set", "gate.max_loss={}"]
+    try:
+        run = subprocess.Popen(
+            [sys.executable, "-m", "mmcore", "run", *words], cwd=project, env=environment(project),
+            start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+        )  # fmt: skip
+        while not questions.unanswered(workspace):
+            assert run.poll() is None, "it ended without asking"
+            time.sleep(0.2)
+        assert read_json(workspace.verdict)["verdict"] == "waiting"
+        chain.kill(run, "group")
+        assert [release.version for release in releases.releases(project, "digitworld")] == ["v0.1.0"]
+        said = mmcore(project, "run", "approve", "--by", "Ada", "--reason", "it reads well")
+        assert said.stdout.startswith("Approved by Ada"), said.stderr
+        done = mmcore(project, "run")
+        assert done.returncode == 0, done.stdout + done.stderr
+        states = {step["name"]: step["state"] for step in read_json(project / "artifacts" / "run.json")["stages"]}
+        assert states["finetune@captioning"] == "unchanged"
+        champion = releases.champion(project, "digitworld")
+        assert champion is not None
+        assert champion.version == "v0.2.0"
+        assert "Approved by Ada" in git(project, "log", "-1", "--format=%B", champion.commit)
+        assert read_json(workspace.verdict)["decision"]["reason"] == "it reads well"
+        assert "Approved by Ada" in workspace.report.read_text()
+    finally:
+        git(project, "checkout", "params.yaml")
+        (project / "dvc.lock").write_bytes(lock)
+        git(project, "tag", "-d", "digitworld@v0.2.0", "digitworld#champion#2")
 
 
 def test_two_runs_or_releases_are_compared_side_by_side(project: Path):

@@ -66,6 +66,16 @@ def add_words(parser: argparse.ArgumentParser) -> None:
     review.add_argument("--split", action="append", choices=("train", "validation", "test"), help="only this split")
     review.add_argument("--limit", type=int, default=200, help="how many pairs the page shows")
 
+    requests = action("requests", "look at the requests that the service was unsure of, and say what is right")
+    doings = requests.add_subparsers(dest="doing", metavar="ACTION", required=True)
+    doings.add_parser("list", help="those that are kept, the least sure first")
+    doings.add_parser("show", help="one of them: what was sent, and every class").add_argument("id")
+    accept = doings.add_parser("accept", help="make them rows of data/ to train on, with what was answered")
+    accept.add_argument("id", nargs="+")
+    accept.add_argument("--answer", help="what is right, in the place of what was answered")
+    accept.add_argument("--new-class", action="store_true", help="the answer is a class that the model does not know")
+    doings.add_parser("reject", help="remove them").add_argument("id", nargs="+")
+
 
 def _import_words(parser: argparse.ArgumentParser) -> None:
     parser.add_argument("source", help="a folder or file; with huggingface also a data set's name on the hub")

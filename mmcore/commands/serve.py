@@ -10,8 +10,9 @@ from mmcore.ledger import Ledger
 from mmcore.plugins import import_plugins
 from mmcore.serving import serve as server
 from mmcore.serving.package import bento_path, package
+from mmcore.serving.requests import place
 from mmcore.settings import Settings
-from mmcore.workspace import Workspace, trained
+from mmcore.workspace import Workspace, read_json, trained
 
 
 def serve(workspace: Workspace, settings: Settings, port: int | None, version: str | None) -> None:
@@ -23,7 +24,11 @@ def serve(workspace: Workspace, settings: Settings, port: int | None, version: s
     tag = bento(workspace, settings, release)
     print(f"{release.name} {release.version}, Bento {tag}")
     address = dataclasses.replace(settings.serve, port=port) if port else settings.serve
-    server.serve(tag, address, workspace.state / "bentoml")
+    store, kept = workspace.state / "bentoml", place(workspace.state)
+    packed = read_json(bento_path(store, tag) / "src" / "release" / "serve.json")
+    if below := packed.get("ask_below"):
+        print(f"requests whose answer is less likely than {below} are kept, with what was sent: {kept}")
+    server.serve(tag, address, store, kept)
 
 
 def bento(workspace: Workspace, settings: Settings, release: releases.Release) -> str:

@@ -6,13 +6,13 @@ champion, it may also lose at most so much against it on the same test split.
 
 import hashlib
 from collections.abc import Iterator, Mapping, Sequence
-from dataclasses import asdict, dataclass
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
 from mmcore.metrics import lower_is_better
 from mmcore.settings import GateSettings
-from mmcore.workspace import MODEL_FILES, hash_file, trained, write_json
+from mmcore.workspace import MODEL_FILES, hash_file, read_json, trained, write_json
 
 # {task: {metric: {"value": ..., "baseline": ..., "n": ...}}}, as metrics.json holds it.
 Metrics = Mapping[str, Mapping[str, Mapping[str, Any]]]
@@ -31,15 +31,33 @@ class Comparison:
 
 
 @dataclass(frozen=True)
+class Decision:
+    """What a person has said of a candidate that passed: whether it is released, who says so, the reason (may be empty)
+    and when (ISO 8601, UTC)."""
+
+    approved: bool
+    by: str
+    reason: str
+    at: str
+
+    def describe(self) -> str:
+        """`Approved by Ada at 2030-01-02T03:04:05+00:00: the captions read well.`"""
+        said = "Approved" if self.approved else "Declined"
+        return f"{said} by {self.by} at {self.at}" + (f": {self.reason.rstrip('.')}." if self.reason else ".")
+
+
+@dataclass(frozen=True)
 class Verdict:
-    """`verdict`: promote, reject, no decision or unchanged; `reasons` are sentences. `champion` is the version it was
-    compared with, null before the first release; `candidate` the hash of the judged model."""
+    """`verdict`: promote, reject, no decision or unchanged; where a person decides also waiting, declined or
+    unanswered. `reasons` are sentences. `champion` is the version it was compared with, null before the first release;
+    `candidate` the hash of the judged model; `decision` what a person has said, null where nobody has."""
 
     verdict: str
     reasons: list[str]
     comparisons: list[Comparison]
     champion: str | None
     candidate: str
+    decision: Decision | None = None
 
 
 def judge(
@@ -84,9 +102,33 @@ def judge(
     return Verdict("promote", [*passed, *unjudged], comparisons, champion, candidate)
 
 
+def waiting(passed: Verdict, until: str) -> Verdict:
+    """The verdict `passed`, while a person is asked for a decision until then."""
+    return replace(passed, verdict="waiting", reasons=[f"A person is asked until {until}.", *passed.reasons])
+
+
+def decided(passed: Verdict, decision: Decision) -> Verdict:
+    """The verdict `passed` after a person's decision: promote, or declined."""
+    verdict = "promote" if decision.approved else "declined"
+    return replace(passed, verdict=verdict, reasons=[decision.describe(), *passed.reasons], decision=decision)
+
+
+def unanswered(passed: Verdict, until: str) -> Verdict:
+    """The verdict `passed`, on which nobody has decided in time."""
+    return replace(passed, verdict="unanswered", reasons=[f"Nobody answered until {until}.", *passed.reasons])
+
+
 def write(verdict: Verdict, path: Path) -> None:
     """Write the verdict as JSON, atomically."""
     write_json(path, asdict(verdict))
+
+
+def read(path: Path) -> Verdict:
+    """The verdict that `write` wrote."""
+    content = read_json(path)
+    comparisons = [Comparison(**row) for row in content.pop("comparisons")]
+    decision = content.pop("decision")
+    return Verdict(**content, comparisons=comparisons, decision=Decision(**decision) if decision else None)
 
 
 def model_hash(tasks_folder: Path, tasks: Sequence[str]) -> str:

@@ -106,7 +106,8 @@ def _banner(at: Workspace, run: Run, record: Mapping[str, Any], doing: str) -> B
     state = record["state"]
     if state == "running":
         if _alive(record):
-            return Banner("busy", "Running", doing)
+            waits = (record["now"] or {}).get("name") == "ask"
+            return banner(at, run, read_verdict(at)) if waits else Banner("busy", "Running", doing)
         return Banner("bad", "Stopped", "Its process is gone, and left no last word. mmcore run goes on from there.")
     if state == "nothing new":
         return Banner("same", "Nothing new", "Data, code and settings are those of the last finished run.")

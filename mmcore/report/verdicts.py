@@ -38,6 +38,15 @@ def banner(workspace: Workspace, run: Run | None, verdict: Verdict | None) -> Ba
             sentence = "The candidate passed the promotion gate."
             sentence += f" It is released as {release}." if release else ""
             return Banner("good", "Promote", sentence, verdict.reasons, release)
+        case "waiting":
+            sentence = f"The candidate passed the promotion gate, and a person decides whether it is released. {stays}"
+            return Banner("busy", "Waiting", sentence, verdict.reasons)
+        case "declined":
+            sentence = f"The candidate passed the promotion gate, and a person declined to release it. {stays}"
+            return Banner("bad", "Declined", sentence, verdict.reasons)
+        case "unanswered":
+            sentence = f"The candidate passed the promotion gate, and nobody said that it may be released. {stays}"
+            return Banner("none", "Unanswered", sentence, verdict.reasons)
         case "reject":
             return Banner("bad", "Reject", f"The candidate did not pass the promotion gate. {stays}", verdict.reasons)
         case "unchanged":
@@ -61,6 +70,13 @@ def next_steps(run: Run | None, verdict: Verdict | None) -> list[Step]:
             Step("mmcore check", "whether settings, data and machine are fit for a run"),
             Step("mmcore run", "the whole chain, from the data to a release"),
         ]
+    if verdict.verdict == "waiting":
+        return [
+            Step("mmcore run approve", "releases the candidate"),
+            Step('mmcore run decline --reason "..."', "does not"),
+        ]
+    if verdict.verdict == "unanswered":
+        return [Step("mmcore run", "asks again; finished steps are not repeated")]
     plan = Step("mmcore plan", "what a run would do now, why, and for how long")
     releases = Step("mmcore release list", "all releases and which of them is the champion")
     if verdict.verdict in ("promote", "unchanged"):

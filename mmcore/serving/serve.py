@@ -8,13 +8,14 @@ from pathlib import Path
 from typing import NoReturn
 
 from mmcore.serving.package import bento_path
+from mmcore.serving.requests import FOLDER
 from mmcore.settings import ServeSettings
 
 KEY = "MMCORE_API_KEY"
 
 
-def serve(tag: str, settings: ServeSettings, store: Path) -> NoReturn:
-    """Become the server of the Bento `tag`; Ctrl-C ends it.
+def serve(tag: str, settings: ServeSettings, store: Path, requests: Path) -> NoReturn:
+    """Become the server of the Bento `tag`; Ctrl-C ends it. `requests`: where it keeps those that it is unsure of.
 
     LookupError if the store does not hold it, ValueError if the address cannot be used or would let other machines
     in without a key.
@@ -24,7 +25,7 @@ def serve(tag: str, settings: ServeSettings, store: Path) -> NoReturn:
         raise LookupError(f"the Bento store {store} holds no {tag}")
     check_address(settings)
     environment = {name: value for name, value in os.environ.items() if name != "PYTHONPATH"}
-    environment |= {"BENTOML_HOME": str(store.resolve()), "BENTOML_DO_NOT_TRACK": "True"}
+    environment |= {"BENTOML_HOME": str(store.resolve()), "BENTOML_DO_NOT_TRACK": "True", FOLDER: str(requests)}
     # From the Bento's own folder, so that nothing of the checkout can be imported.
     os.chdir(bento)
     where = ["--host", settings.host, "--port", str(settings.port)]

@@ -16,7 +16,9 @@ from starlette.requests import Request
 from starlette.responses import FileResponse, JSONResponse, Response
 from starlette.routing import Route
 
+from mmcore.serving.asking import Asking
 from mmcore.serving.guard import PARTS, Guard
+from mmcore.serving.requests import FOLDER
 from mmcore.serving.uploads import FORMS, INPUTS, Part
 from mmcore.settings import ServeSettings
 from mmcore.workspace import read_json
@@ -62,6 +64,14 @@ def make_service(release: Path) -> Any:
         chooses=chooses,
         decode=lambda: predictor().decode,
     )
+    if limits.ask_below and os.environ.get(FOLDER):
+        service.add_asgi_middleware(
+            Asking,
+            limits=limits,
+            folder=Path(os.environ[FOLDER]),
+            model=identity["model_hash"],
+            labels=lambda task: predictor().models[task].answers_by,
+        )
     service.mount_asgi_app(_pages(predictor), path="/")
     return service
 

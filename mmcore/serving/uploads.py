@@ -47,10 +47,11 @@ class Form:
 @dataclass(frozen=True)
 class Part:
     """One text, or one uploaded image (uint8 [S, S, 3]), clip (uint8 [F, S, S, 3]) or recording (float16 [T, mels]) as
-    the model takes it."""
+    the model takes it; `file`: its bytes as they were sent, null for a text."""
 
     field: str
     value: Item
+    file: bytes | None = None
 
 
 class Refusal(Exception):
@@ -152,9 +153,10 @@ async def _read_parts(
         counts[name] = counts.get(name, 0) + 1
         label = f"{name}[{counts[name] - 1}]" if form.fields[name].many else name
         if isinstance(value, UploadFile):
-            read = partial(decode, form.fields[name].kind, value.file.read())
+            file = value.file.read()
+            read = partial(decode, form.fields[name].kind, file)
             try:
-                parts.append(Part(name, await anyio.to_thread.run_sync(read, limiter=limiter)))
+                parts.append(Part(name, await anyio.to_thread.run_sync(read, limiter=limiter), file))
             except ValueError as error:
                 raise Refusal(400, f"{label}: {error}") from None
         else:

@@ -2,11 +2,16 @@ import json
 
 import pytest
 
-from mmcore.evaluation.gate import judge, model_hash, write
+from mmcore.evaluation.gate import Decision, decided, judge, model_hash, read, unanswered, waiting, write
 from mmcore.settings import GateSettings
 from mmcore.workspace import MODEL_FILES, SKIPPED
 
-BLEU = GateSettings(min_over_baseline={"captioning.bleu4": 3.0}, max_loss={"captioning.bleu4": 2.0})
+
+def rules(min_over_baseline, max_loss):
+    return GateSettings(min_over_baseline, max_loss, ask=False, ask_hours=20.0)
+
+
+BLEU = rules({"captioning.bleu4": 3.0}, {"captioning.bleu4": 2.0})
 
 
 def bleu(value, baseline=20.0, n=500):
@@ -61,7 +66,7 @@ def test_a_better_candidate_is_told_by_how_much():
 
 
 def test_one_broken_rule_rejects_and_only_broken_ones_are_reasons():
-    gate = GateSettings(min_over_baseline={"captioning.bleu4": 3.0, "captioning.rougeL": 3.0}, max_loss={})
+    gate = rules({"captioning.bleu4": 3.0, "captioning.rougeL": 3.0}, {})
     metrics = {"captioning": {**bleu(40.0)["captioning"], "rougeL": {"value": 51.0, "baseline": 50.0, "n": 500}}}
     verdict = decide(metrics, gate=gate)
     assert verdict.verdict == "reject"
@@ -85,7 +90,7 @@ def test_a_metric_that_should_be_there_and_is_not_rejects():
 
 
 def test_metrics_of_tasks_that_are_not_run_are_not_judged_and_this_is_said():
-    gate = GateSettings(min_over_baseline={"captioning.bleu4": 3.0, "summarisation.rougeL": 3.0}, max_loss={})
+    gate = rules({"captioning.bleu4": 3.0, "summarisation.rougeL": 3.0}, {})
     verdict = decide(bleu(40.0), gate=gate)
     assert verdict.verdict == "promote"
     assert verdict.reasons[-1] == "summarisation.rougeL is not judged: this run has no such task."
@@ -98,7 +103,7 @@ def test_a_task_that_the_champion_lacks_is_judged_by_its_baseline():
 
 
 def test_ranks_are_better_when_lower():
-    gate = GateSettings({"retrieval.text_to_image_median_rank": 10.0}, {"retrieval.text_to_image_median_rank": 1.0})
+    gate = rules({"retrieval.text_to_image_median_rank": 10.0}, {"retrieval.text_to_image_median_rank": 1.0})
 
     def rank(value):
         return {"retrieval": {"text_to_image_median_rank": {"value": value, "baseline": 250.0, "n": 500}}}
@@ -116,7 +121,7 @@ def test_ranks_are_better_when_lower():
     [
         (bleu(40.0), None, BLEU, "v0.1.0", "The champion v0.1.0 was not scored"),
         (bleu(40.0), bleu(40.0, n=400), BLEU, "v0.1.0", "500 samples for the candidate and on 400 for the champion"),
-        (bleu(40.0), None, GateSettings({}, {"captioning.bleu4": 1.0}), None, "The gate names no metric"),
+        (bleu(40.0), None, rules({}, {"captioning.bleu4": 1.0}), None, "The gate names no metric"),
     ],
 )
 def test_what_cannot_be_compared_is_no_decision(metrics, champion_metrics, gate, champion, reason):
@@ -126,20 +131,46 @@ def test_what_cannot_be_compared_is_no_decision(metrics, champion_metrics, gate,
 
 
 def test_rounding_of_sums_decides_nothing():
-    gate = GateSettings(min_over_baseline={"captioning.bleu4": 0.2}, max_loss={})
+    gate = rules({"captioning.bleu4": 0.2}, {})
     assert decide(bleu(0.3, baseline=0.1), gate=gate).verdict == "promote"
 
 
 def test_the_written_verdict_says_it_all(tmp_path):
     write(decide(bleu(47.0), bleu(50.0), champion="v0.1.0"), tmp_path / "verdict.json")
     written = json.loads((tmp_path / "verdict.json").read_text())
-    assert list(written) == ["verdict", "reasons", "comparisons", "champion", "candidate"]
+    assert list(written) == ["verdict", "reasons", "comparisons", "champion", "candidate", "decision"]
     assert written["comparisons"] == [
         {
             "metric": "captioning.bleu4", "value": 47.0, "baseline": 20.0, "champion": 50.0, "needed": 48.0,
             "passed": False,
         }
     ]  # fmt: skip
+
+
+def test_a_person_decides_on_what_passed_and_the_record_says_who_why_and_when(tmp_path):
+    passed = decide(bleu(55.0), bleu(50.0), champion="v0.1.0")
+    no = decided(passed, Decision(False, "Ada", "too few birds.", "2030-01-02T03:04:05+00:00"))
+    assert no.verdict == "declined"
+    assert no.reasons == ["Declined by Ada at 2030-01-02T03:04:05+00:00: too few birds.", *passed.reasons]
+    yes = decided(passed, Decision(True, "Ben", "", "2030-01-02T03:04:05+00:00"))
+    assert (yes.verdict, yes.reasons[0]) == ("promote", "Approved by Ben at 2030-01-02T03:04:05+00:00.")
+    assert yes.comparisons == no.comparisons == passed.comparisons
+    for verdict in (passed, no, yes):
+        write(verdict, tmp_path / "verdict.json")
+        assert read(tmp_path / "verdict.json") == verdict
+
+
+def test_while_a_person_is_asked_and_when_nobody_answers_nothing_is_promoted():
+    passed = decide(bleu(23.0))
+    assert (waiting(passed, "noon").verdict, waiting(passed, "noon").decision) == ("waiting", None)
+    assert unanswered(passed, "noon").reasons == ["Nobody answered until noon.", *passed.reasons]
+    assert unanswered(passed, "noon").verdict == "unanswered"
+
+
+@pytest.mark.parametrize("hours", [0.0, -1.0, 24.0])
+def test_nobody_is_asked_for_no_time_or_for_longer_than_the_next_run_waits(hours):
+    with pytest.raises(ValueError, match=rf"ask_hours is {hours}; choose more than 0 and at most 23"):
+        GateSettings({}, {}, ask=True, ask_hours=hours)
 
 
 def test_the_model_hash_changes_with_every_file_that_makes_the_model(tmp_path):

@@ -106,6 +106,15 @@ def test_a_finished_run_leads_to_its_report(fresh: Any) -> None:
     assert live.report(workspace) == workspace.report
 
 
+def test_a_run_that_waits_for_a_person_says_so(fresh: Any) -> None:
+    workspace = fresh()
+    write_json(workspace.verdict, {"verdict": "waiting", "reasons": ["A person is asked until noon."]})
+    record(workspace, "running", {"gate": "done"}, now={"name": "ask", "started": time.time()})
+    shown = live.fragment(workspace)
+    assert "<h2>Waiting</h2>" in shown
+    assert "A person is asked until noon." in shown
+
+
 def test_a_failed_run_says_why_and_shows_the_log_of_the_step(fresh: Any) -> None:
     workspace = fresh()
     folder = record(workspace, "failed", {"validate": "done", "pretrain": "failed", "report": "done"})

@@ -20,6 +20,9 @@ def run(release: str = "", state: str = "done") -> Run:
         ("reject", "bad", "The champion v0.1.0 stays."),
         ("no decision", "none", "The champion v0.1.0 stays."),
         ("unchanged", "same", "because"),
+        ("waiting", "busy", "a person decides whether it is released. The champion v0.1.0 stays."),
+        ("declined", "bad", "a person declined to release it. The champion v0.1.0 stays."),
+        ("unanswered", "none", "nobody said that it may be released. The champion v0.1.0 stays."),
     ],
 )
 def test_every_verdict_has_its_words(tmp_path, name, kind, words):
@@ -52,4 +55,7 @@ def test_what_to_type_depends_on_what_happened():
     assert next_steps(None, None)[0].command == "mmcore check"
     assert next_steps(run(), verdict("promote"))[0].command == "mmcore serve"
     assert next_steps(run(), verdict("reject"))[0].command.startswith("mmcore run --set")
+    assert next_steps(run(), verdict("waiting"))[0].command == "mmcore run approve"
+    assert next_steps(run(), verdict("unanswered"))[0].command == "mmcore run"
+    assert next_steps(run(), verdict("declined"))[0].command.startswith("mmcore run --set")
     assert next_steps(run(state="failed"), None)[0].command == "mmcore run debug brave-heron pretrain"

@@ -49,4 +49,4 @@ def test_a_host_name_is_no_address() -> None:
 
 def test_a_bento_that_is_not_there_is_named(tmp_path: Path) -> None:
     with pytest.raises(LookupError, match="holds no digits:v1"):
-        serve("digits:v1", LIMITS, tmp_path)
+        serve("digits:v1", LIMITS, tmp_path, tmp_path / "requests")

@@ -16,6 +16,7 @@ from mmcore.settings import ServeSettings
 LIMITS = ServeSettings(
     host="127.0.0.1", port=3000, workers=1, threads=2, timeout_seconds=5.0, max_requests=4, max_batch=8,
     max_body_bytes=10_000, max_items=3, max_pixels=100, max_frames=4, max_seconds=1.0, max_characters=10,
+    ask_below=0.0, ask_most=10, ask_bytes=10_000,
 )  # fmt: skip
 
 
