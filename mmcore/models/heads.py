@@ -17,10 +17,12 @@ from torch import Tensor, nn
 from mmcore.data.modalities.audio import frame_size
 from mmcore.models.fusion import FUSIONS, Exchange, Fused, Pooled
 from mmcore.models.layers import widened
+from mmcore.models.unusual import Unusual
 from mmcore.registry import Table
 from mmcore.settings import Component, PrepareSettings
 
 HEADS: Table[Any] = Table("head")
+HEADS.add("unusual")(Unusual)
 
 
 class Projection(nn.Module):
@@ -120,54 +122,6 @@ class Votes(nn.Module):
             return torch.logsumexp(votes_BMC + weights_BM[..., None], 1)
         exponents_BM = weights_BM.exp() * present_BM.sum(1, keepdim=True)
         return torch.log_softmax((votes_BMC * exponents_BM[..., None]).sum(1), -1)
-
-
-@HEADS.add("unusual")
-class Unusual(nn.Module):
-    """Logits [B, 2] of clips being usual and unusual, by how their frames change.
-
-    The distance of a clip is the mean of 1 - cosine to the `nearest` of the clips that the head remembers, `known` in
-    number, of vectors of changes: of each frame the mean of its tokens, less that of the frame before. Beyond the
-    `threshold` it is unusual, the surer the more `spread`s it lies beyond. Nothing here learns by gradients.
-    """
-
-    def __init__(
-        self, *, inputs: list[str], classes: list[str], known: int, nearest: int, width: int, prepare: PrepareSettings
-    ) -> None:
-        super().__init__()
-        if inputs != ["video"]:
-            raise ValueError(f"the head unusual looks at clips, not at {' and '.join(inputs)}; set inputs to [video]")
-        self.inputs, self.classes, self.nearest, self.frames = inputs, classes, nearest, prepare.video_frames
-        self.known: Tensor
-        self.threshold: Tensor
-        self.spread: Tensor
-        self.register_buffer("known", torch.zeros(known, (self.frames - 1) * width))
-        self.register_buffer("threshold", torch.zeros(()))
-        self.register_buffer("spread", torch.ones(()))
-
-    def changes(self, tokens_BTD: Tensor) -> Tensor:
-        """Vectors [B, P] of length 1 of how each frame differs from the one before."""
-        rows, _, width = tokens_BTD.shape
-        frames_BFD = widened(tokens_BTD).reshape(rows, self.frames, -1, width).mean(2)
-        return F.normalize(frames_BFD.diff(dim=1).flatten(1), dim=1)
-
-    def distances(self, changes_BP: Tensor, known_NP: Tensor) -> Tensor:
-        """Of each clip [B] to the nearest of those known, 0 to 2."""
-        return self.nearest_distances(changes_BP, known_NP, self.nearest)
-
-    @staticmethod
-    def nearest_distances(changes_BP: Tensor, known_NP: Tensor, nearest: int) -> Tensor:
-        """The mean distance [B] to the `nearest` rows of `known_NP`."""
-        likeness_BN = changes_BP @ known_NP.to(changes_BP.dtype).T
-        return 1 - likeness_BN.topk(min(nearest, likeness_BN.shape[1]), dim=1).values.mean(1)
-
-    def logits(self, distances_B: Tensor) -> Tensor:
-        """Logits [B, 2] of usual and unusual."""
-        beyond_B = (distances_B - self.threshold.to(distances_B)) / self.spread.to(distances_B)
-        return torch.stack([torch.zeros_like(beyond_B), beyond_B], 1)
-
-    def forward(self, encoded: Mapping[str, tuple[Tensor, Tensor]]) -> Tensor:
-        return self.logits(self.distances(self.changes(encoded["video"][0]), widened(self.known)))
 
 
 @HEADS.add("look")

@@ -104,7 +104,7 @@ FORMS: dict[str, Form] = {
             "image": Field("image", False, "an image file"),
             "clip": Field("video", False, "a clip (GIF, APNG or WebP file)"),
             "audio": Field("audio", False, "a recording (WAV file)"),
-            "text": Field("text", False, "a caption"),
+            "text": Field("text", False, "a text, such as a caption"),
             "transcript": Field("text", False, "what is said or written beside it"),
             "question": Field("text", False, "a question about the image, clip or recording"),
         },

@@ -44,6 +44,10 @@ CHOOSING: dict[str, dict[str, Any]] = {
         "head": {"name": "classes", "fusion": {"name": "concat"}},
     },
     "anomalies": {"name": "anomalies", "nearest": 3, "most": 8, "false_alarms": 0.25},
+    **{
+        f"odd_{of}": {"name": "anomalies", "of": of, "nearest": 3, "most": 8, "false_alarms": 0.25}
+        for of in ("image", "audio", "text")
+    },
 }  # fmt: skip
 
 

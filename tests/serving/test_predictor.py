@@ -87,7 +87,7 @@ def test_a_choice_is_that_of_the_task_s_head_whatever_it_is_asked_with(predictor
     assert len(other["classes"]) == 4
     assert predictor.identity()["chooses"] == {
         "questions": ["question", "image"], "where": ["image", "text"], "heard": ["audio"],
-        "anomalies": ["video"],
+        "anomalies": ["video"], "odd_image": ["image"], "odd_audio": ["audio"], "odd_text": ["text"],
     }  # fmt: skip
 
 

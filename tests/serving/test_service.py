@@ -271,3 +271,24 @@ def test_a_clip_is_called_unusual_or_not(client: TestClient, recipes: Any) -> No
     [told] = service.post("/choose", [("task", "anomalies"), ("clip", clip)])
     assert recipes.unusual(clip, service) == (told["answer"] == "unusual")
     assert set(told["classes"]) == {"usual", "unusual"}
+
+
+@pytest.mark.parametrize(
+    ("field", "usual", "odd"),
+    [
+        ("image", png(tiny.picture("red", "left", 8)), png(255 - tiny.picture("red", "left", 8))),
+        ("audio", wav(0.5 * np.sin(np.arange(900) * 0.25)), wav(np.random.default_rng(0).uniform(-1, 1, 900))),
+        ("text", "a red square on the left", "ვგქ ჰჟრ წქვ"),
+    ],
+)
+def test_what_is_unlike_all_that_was_seen_is_called_unusual(
+    client: TestClient, recipes: Any, field: str, usual: Any, odd: Any
+) -> None:
+    def asked(content: Any) -> Any:
+        sent = (field, content if field == "text" else ("a", content))
+        [told] = Asked(client).post("/choose", [("task", f"odd_{field}"), sent])
+        assert recipes.unlike(f"odd_{field}", *sent, Asked(client)) == (told["answer"] == "unusual")
+        return told
+
+    assert asked(odd)["answer"] == "unusual"
+    assert asked(odd)["classes"]["unusual"] > asked(usual)["classes"]["unusual"]

@@ -9,7 +9,7 @@ import sys
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, cast
 
 import psutil
 import pyarrow as pa
@@ -20,6 +20,8 @@ from mmcore.data.store import read_table
 from mmcore.serving.client import Client
 from mmcore.serving.package import bento_path, code_hash
 from mmcore.serving.smoke_test import SmokeResult, ask, check_identity, served, smoke_test
+from mmcore.serving.smoke_test import _choosing as choosing_check
+from mmcore.serving.smoke_test import _Golden as Golden
 from mmcore.workspace import read_json, write_json
 from tests.serving.conftest import World
 
@@ -170,3 +172,25 @@ def test_a_bento_that_is_open_to_others_without_a_key_refuses_to_start(world: Wo
     )  # fmt: skip
     assert done.returncode == 1
     assert "set the environment variable MMCORE_API_KEY" in done.stderr
+
+
+class Says:
+    """A service that chooses `usual` with this probability."""
+
+    def __init__(self, probability: float) -> None:
+        classes = {"usual": probability, "unusual": 1 - probability}
+        best = max(classes, key=classes.__getitem__)
+        self.answer = {"answer": best, "probability": classes[best], "classes": classes}
+
+    def post(self, path: str, fields: object) -> object:
+        return [self.answer]
+
+
+@pytest.mark.parametrize(("probability", "problem"), [(0.50001, ""), (0.5002, "the answer is 'usual', offline")])
+def test_of_two_classes_that_are_as_probable_either_may_be_the_answer(
+    world: World, probability: float, problem: str
+) -> None:
+    request = {"task": "odd", "texts": {}, "media": {}, "prediction": "unusual", "score": 0.5}
+    said = choosing_check(cast("Client", Says(probability)), request, Golden(world.golden))
+    assert said.startswith(problem)
+    assert bool(said) == bool(problem)

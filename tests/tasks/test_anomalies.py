@@ -4,122 +4,120 @@ import torch
 from sklearn.metrics import roc_auc_score
 
 from mmcore.metrics.ranking import auroc
-from mmcore.models.heads import HEADS
 from mmcore.models.multimodal import MultimodalModel
-from mmcore.tasks.anomalies import HEAD, WAYS, Task, spoiled
+from mmcore.tasks._spoiling import KINDS
+from mmcore.tasks.anomalies import HEAD, Task
 from tests.tasks.test_retrieval import EVALUATE
 from tests.tiny import PREPARE, corpus, fitted, model
 
-TASK = Task(nearest=3, most=8, false_alarms=0.25)
+OPTIONS = {"nearest": 3, "most": 8, "false_alarms": 0.25}
 CPU = torch.device("cpu")
 
 
-@pytest.fixture
-def made(tmp_path):
-    """A model that remembers eight of the twelve clips."""
-    made, rows = model(), corpus(scenes=0)
-    TASK.configure(made)
-    fitted(TASK, made, rows, tmp_path, steps=0)
-    TASK.conclude(made, rows, rows, batch_size=5)
-    return made
+def rows_of(of):
+    """Twelve different samples of this modality."""
+    scenes, clips = {"video": (0, 12), "text": (6, 6)}.get(of, (12, 0))
+    return corpus(scenes=scenes, clips=clips)
 
 
-def test_a_clip_is_as_far_as_its_nearest_known_clips_are_on_average(made):
+def remembering(of, folder):
+    """A task, and a model that remembers eight of its twelve samples."""
+    task, made, rows = Task(**OPTIONS, of=of), model(), rows_of(of)
+    task.configure(made)
+    fitted(task, made, rows, folder, steps=0)
+    task.conclude(made, rows, rows, batch_size=5)
+    return task, made
+
+
+@pytest.fixture(params=list(KINDS))
+def kept(request, tmp_path):
+    """The modality, the task and the model."""
+    return request.param, *remembering(request.param, tmp_path)
+
+
+def encoded(made, of, samples):
+    values, mask = KINDS[of].input(made.processor, samples)
+    return {of: made.encode(of, values, mask)}
+
+
+def test_a_clip_is_as_far_as_its_nearest_known_clips_are_on_average(tmp_path):
+    _, made = remembering("video", tmp_path)
     head = made.heads[HEAD]
-    values = torch.stack([torch.as_tensor(corpus(scenes=0).array("video", index)) for index in range(3)])
-    tokens = made.encode("video", values, torch.ones(3, dtype=torch.bool))[0].detach()
-    for row, distance in zip(tokens, head.distances(head.changes(tokens), head.known), strict=True):
+    tokens, mask = encoded(made, "video", [corpus(scenes=0).array("video", index) for index in range(3)])["video"]
+    distances = head.neighbours(head.vectors(tokens, mask)).detach()
+    for row, distance in zip(tokens.detach(), distances, strict=True):
         frames = row.numpy().reshape(PREPARE.video_frames, -1, row.shape[-1]).mean(1)
         change = np.diff(frames, axis=0).ravel()
-        cosines = [change @ own / np.linalg.norm(change) / np.linalg.norm(own) for own in head.known.numpy()]
+        known = head.neighbours.known.numpy()
+        cosines = [change @ own / np.linalg.norm(change) / np.linalg.norm(own) for own in known]
         assert float(distance) == pytest.approx(1 - np.mean(sorted(cosines)[-3:]), abs=1e-5)
 
 
-def test_the_threshold_lets_so_many_false_alarms_be(made):
-    found = TASK.predict(made, corpus(scenes=0), batch_size=5, device=CPU)
-    assert found.table["prediction"].to_pylist().count("unusual") == 3  # a quarter of twelve
-    shares = found.table["score"].to_pylist()
-    assert all(0.5 <= share <= 1 for share in shares)
-    assert found.embeddings["usual"][:, 1].sum() == 3
+def test_the_threshold_lets_so_many_false_alarms_be(kept):
+    of, task, made = kept
+    found = task.predict(made, rows_of(of), batch_size=5, device=CPU)
+    assert found.table["prediction"].to_pylist().count("unusual") == found.embeddings["usual"][:, 1].sum() == 3
+    assert all(0.5 <= share <= 1 for share in found.table["score"].to_pylist())  # 3 is a quarter of twelve
 
 
-def test_it_tells_spoiled_clips_and_each_way_by_itself(made):
-    rows = corpus(scenes=0)
-    found = TASK.predict(made, rows, batch_size=12, device=CPU)
-    scores = TASK.score(found, rows, settings=EVALUATE, seed=1)
-    assert set(scores) == {"auroc", "found", *(f"auroc_{way}" for way in WAYS)}
-    usual, cut = (found.embeddings[name][:, 0] for name in ("usual", "cut"))
-    expected = 100 * roc_auc_score([0] * 12 + [1] * 12, np.concatenate([usual, cut]))
-    assert scores["auroc_cut"].value == pytest.approx(expected)
-    assert scores["auroc_frozen"].value > 90  # what stands still changes like nothing that was seen
-    assert scores["auroc"].value == pytest.approx(np.mean([scores[f"auroc_{way}"].value for way in WAYS]))
+def test_it_tells_spoiled_samples_and_each_way_by_itself(kept):
+    of, task, made = kept
+    rows, surest = rows_of(of), {"video": "frozen", "image": "negative", "audio": "noisy", "text": "foreign"}[of]
+    found = task.predict(made, rows, batch_size=12, device=CPU)
+    scores = task.score(found, rows, settings=EVALUATE, seed=1)
+    assert set(scores) == {"auroc", "found", *(f"auroc_{way}" for way in task.ways)}
+    usual, spoiled = (found.embeddings[name][:, 0] for name in ("usual", surest))
+    expected = 100 * roc_auc_score([0] * 12 + [1] * 12, np.concatenate([usual, spoiled]))
+    assert scores[f"auroc_{surest}"].value == pytest.approx(expected)
+    assert expected > 90  # like nothing that was seen
+    for name in ("value", "baseline"):
+        mean = np.mean([getattr(scores[f"auroc_{way}"], name) for way in task.ways])
+        assert getattr(scores["auroc"], name) == pytest.approx(mean)
     assert scores["found"].baseline == 25.0
 
 
-def test_what_is_remembered_is_saved_with_the_model_and_answers_like_any_choice(made, tmp_path):
-    made.save(tmp_path)
-    again = MultimodalModel.load(tmp_path)
+def test_what_is_remembered_is_saved_with_the_model_and_answers_like_any_choice(kept, tmp_path):
+    of, _, made = kept
+    (tmp_path / "saved").mkdir()
+    made.save(tmp_path / "saved")
+    again = MultimodalModel.load(tmp_path / "saved")
     assert again.answers_by == HEAD
-    values = torch.as_tensor(corpus(scenes=0).array("video", 0))[None]
-    encoded = {"video": made.encode("video", values, torch.ones(1, dtype=torch.bool))}
-    torch.testing.assert_close(again.answer(HEAD, encoded), made.answer(HEAD, encoded))
-    assert made.answer(HEAD, encoded).shape == (1, 2)
-    assert made.heads[HEAD].known.abs().sum() > 0
+    asked = encoded(made, of, [KINDS[of].sample(rows_of(of), 0)])
+    torch.testing.assert_close(again.answer(HEAD, asked), made.answer(HEAD, asked))
+    assert made.answer(HEAD, asked).shape == (1, 2)
+    assert made.heads[HEAD].neighbours.known.abs().sum() > 0
 
 
-def test_clips_are_spoiled_as_is_said():
-    clips = torch.randint(0, 255, (3, 6, 4, 4, 3), dtype=torch.uint8)
-    others = clips.roll(1, 0)
-
-    def made(way):
-        return spoiled(clips, others, way, seeds=[4, 5, 6])
-
-    assert torch.equal(made(""), clips)
-    cut = made("cut")
-    assert torch.equal(cut[1, :3], clips[1, :3])
-    assert torch.equal(cut[1, 3:], clips[0, 3:])
-    flash = made("flash")
-    assert torch.equal(flash[1, 3], clips[0, 3])
-    assert torch.equal(flash[1, 4:], clips[1, 4:])
-    assert torch.equal(made("reversed")[2, 0], clips[2, 5])
-    assert all(torch.equal(frame, clips[0, 3]) for frame in made("frozen")[0])
-    shuffled = made("shuffled")
-    assert not torch.equal(shuffled[0], clips[0])
-    assert torch.equal(shuffled[0].flatten(1).sum(1).sort().values, clips[0].flatten(1).sum(1).sort().values)
+def test_what_a_sample_is_spoiled_with_does_not_depend_on_the_size_of_a_batch(kept):
+    of, task, made = kept
+    one, other = (task.predict(made, rows_of(of), batch_size=size, device=CPU) for size in (3, 7))
+    for way in task.ways:
+        np.testing.assert_allclose(one.embeddings[way], other.embeddings[way], rtol=1e-4, atol=1e-6)
 
 
-def test_of_two_frames_both_change_places():
-    clips = torch.randint(0, 255, (8, 2, 4, 4, 3), dtype=torch.uint8)
-    assert torch.equal(spoiled(clips, clips, "shuffled", seeds=range(8)), clips.flip(1))
-
-
-def test_what_a_clip_is_spoiled_with_does_not_depend_on_the_size_of_a_batch(made):
-    rows = corpus(scenes=0, clips=7)
-    one, other = (TASK.predict(made, rows, batch_size=size, device=CPU) for size in (3, 7))
-    for way in WAYS:
-        np.testing.assert_allclose(one.embeddings[way], other.embeddings[way], atol=1e-6)
-
-
-def test_one_clip_of_validation_is_too_few(made):
-    with pytest.raises(ValueError, match="two clips or more in the validation split"):
-        TASK.validate(made, corpus(scenes=0, clips=1), batch_size=4)
+@pytest.mark.parametrize("of", KINDS)
+def test_one_sample_of_validation_is_too_few(of):
+    rows = corpus(scenes=0, clips=1) if of == "video" else corpus(scenes=1, clips=0)
+    made, task = model(), Task(**OPTIONS, of=of)
+    made.add_heads(task.heads(rows_of(of)))
+    with pytest.raises(ValueError, match="two samples or more in the validation split"):
+        task.validate(made, rows, batch_size=4)
 
 
 def test_training_it_is_refused_with_what_to_do(tmp_path):
     with pytest.raises(ValueError, match=r"set its optim\.steps to 0"):
-        fitted(TASK, model(), corpus(scenes=0), tmp_path, steps=1)
+        fitted(Task(**OPTIONS), model(), corpus(scenes=0), tmp_path, steps=1)
 
 
 @pytest.mark.parametrize("wrong", [{"false_alarms": 0.0}, {"nearest": 0}, {"most": 3}])
 def test_numbers_that_mean_nothing_are_refused(wrong):
     with pytest.raises(ValueError, match="choose a share between 0 and 1"):
-        Task(**{"nearest": 3, "most": 8, "false_alarms": 0.25} | wrong)
+        Task(**OPTIONS | wrong)
 
 
-def test_the_head_looks_at_clips_only():
-    with pytest.raises(ValueError, match="looks at clips, not at image"):
-        HEADS.build({"name": "unusual", "inputs": ["image"], "classes": ["a", "b"], "known": 4, "nearest": 2}, width=8,
-                    prepare=PREPARE)  # fmt: skip
+def test_a_modality_that_there_is_not_is_refused():
+    with pytest.raises(ValueError, match="of is 'smell'; choose one of: video, image, audio, text"):
+        Task(**OPTIONS, of="smell")
 
 
 def test_the_area_is_that_of_sklearn_ties_counted_half():
