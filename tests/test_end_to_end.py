@@ -148,11 +148,11 @@ def test_a_candidate_that_loses_is_rejected_and_a_task_without_rows_is_skipped(p
 def test_where_the_gate_asks_a_person_releases_and_a_kill_while_it_waits_costs_nothing(project: Path):
     workspace, lock = Workspace(project), (project / "dvc.lock").read_bytes()
     words = ["--set", "gate.ask=true", "--set", "finetune.captioning.optim.lr=7.0e-4", "--set", "gate.max_loss={}"]
+    run = subprocess.Popen(
+        [sys.executable, "-m", "mmcore", "run", *words], cwd=project, env=environment(project),
+        start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
+    )  # fmt: skip
     try:
-        run = subprocess.Popen(
-            [sys.executable, "-m", "mmcore", "run", *words], cwd=project, env=environment(project),
-            start_new_session=True, stdout=subprocess.DEVNULL, stderr=subprocess.DEVNULL,
-        )  # fmt: skip
         while not questions.unanswered(workspace):
             assert run.poll() is None, "it ended without asking"
             time.sleep(0.2)
@@ -172,9 +172,11 @@ def test_where_the_gate_asks_a_person_releases_and_a_kill_while_it_waits_costs_n
         assert read_json(workspace.verdict)["decision"]["reason"] == "it reads well"
         assert "Approved by Ada" in workspace.report.read_text()
     finally:
+        if run.poll() is None:  # it would wait for hours
+            os.killpg(run.pid, signal.SIGKILL)
         git(project, "checkout", "params.yaml")
         (project / "dvc.lock").write_bytes(lock)
-        git(project, "tag", "-d", "digitworld@v0.2.0", "digitworld#champion#2")
+    git(project, "tag", "-d", "digitworld@v0.2.0", "digitworld#champion#2")
 
 
 def test_two_runs_or_releases_are_compared_side_by_side(project: Path):

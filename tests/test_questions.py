@@ -5,6 +5,7 @@ import signal
 import subprocess
 import sys
 import time
+import urllib.error
 import urllib.request
 from collections.abc import Iterator
 from pathlib import Path
@@ -87,6 +88,7 @@ class Project:
 
     def __init__(self, root: Path) -> None:
         self.root, self.workspace = root, Workspace(root)
+        self.flows: list[subprocess.Popen[str]] = []
         shutil.copy(ROOT / "params.yaml", root)
         for name in ("flows", "mmcore"):
             shutil.copytree(ROOT / name, root / name, ignore=shutil.ignore_patterns("__pycache__"))
@@ -108,11 +110,13 @@ class Project:
 
     def start(self, candidate: str) -> "subprocess.Popen[str]":
         server = prefect_server.environment(self.workspace, self.api)
-        return subprocess.Popen(
+        flow = subprocess.Popen(
             [sys.executable, "-c", FLOW.replace("CANDIDATE", candidate)], cwd=self.root,
             env=environment(self.root) | server, text=True,
             stdout=subprocess.PIPE, stderr=subprocess.STDOUT, start_new_session=True,
         )  # fmt: skip
+        self.flows.append(flow)
+        return flow
 
     def wait(self, flow: "subprocess.Popen[str]") -> Question:
         """The question of the flow, once Prefect has paused it."""
@@ -136,8 +140,14 @@ class Project:
     def ask_prefect(self, path: str, content: object = None) -> Any:
         body = None if content is None else json.dumps(content).encode()
         request = urllib.request.Request(f"{self.api}/{path}", body, {"Content-Type": "application/json"})
-        with urllib.request.urlopen(request, timeout=10) as answer:
-            return json.loads(answer.read())
+        while True:
+            try:
+                with urllib.request.urlopen(request, timeout=10) as answer:
+                    return json.loads(answer.read())
+            except urllib.error.HTTPError as error:
+                if error.code != 503:  # its database is busy: Prefect's own clients ask again, too
+                    raise
+            time.sleep(0.5)
 
     def ended(self, flow: "subprocess.Popen[str]") -> tuple[str, Verdict]:
         output, _ = flow.communicate(timeout=60)
@@ -148,7 +158,11 @@ class Project:
 @pytest.fixture(scope="module")
 def project(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Project]:
     root = tmp_path_factory.mktemp("asking")
-    yield Project(root)
+    project = Project(root)
+    yield project
+    for flow in project.flows:  # one whose test failed would wait for hours
+        if flow.poll() is None:
+            kill(flow)
     stop_server(root)
 
 
