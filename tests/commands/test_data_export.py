@@ -1,3 +1,4 @@
+import shutil
 from argparse import Namespace
 from pathlib import Path
 
@@ -6,9 +7,11 @@ import pytest
 from mmcore.commands.data_export import run
 from mmcore.data import store
 from mmcore.workspace import Workspace
+from tests.conftest import ROOT
 
 
 def workspace(root: Path) -> Workspace:
+    shutil.copyfile(ROOT / "params.yaml", root / "params.yaml")
     for split, ids in (("train", "ab"), ("test", "c")):
         store.write_shards(root / "data", split, [store.row(id=id, summary=id) for id in ids])
     store.write_manifest(root / "data")
