@@ -47,7 +47,7 @@ class Int8Linear(Int8):
         else:
             products_RO = F.linear(whole_RI, self.values.to(whole_RI.dtype))
         scaled_RO = products_RO * factors_R1 * self.scales.T
-        return (scaled_RO if self.bias is None else scaled_RO + self.bias).view(*inputs.shape[:-1], -1)
+        return (scaled_RO if self.bias is None else scaled_RO + self.bias).view(*inputs.shape[:-1], len(self.values))
 
 
 class Int8Embedding(Int8):
@@ -66,16 +66,16 @@ def rounded(weight: Tensor) -> tuple[Tensor, Tensor]:
 
 
 def to_int8(model: nn.Module) -> None:
-    """Make linear layers, convolutions and word vectors hold their weights in int8; nothing of them learns any more.
-    Biases, norms and positions, few as they are, stay as they were."""
+    """Make linear layers, convolutions and word vectors hold their weights in int8. Biases, norms and positions, few as
+    they are, stay as they were; nothing of the model learns any more."""
+    model.requires_grad_(False)
     for layer in list(model.modules()):
         if isinstance(layer, (*PRODUCTS, nn.Embedding)) and "weight" in layer._parameters:
-            whole, factors = rounded(layer.weight.detach())
+            whole, factors = rounded(layer.weight)
             del layer.weight
             layer.register_buffer("values", whole.to(torch.int8))
             layer.register_buffer("scales", factors)
             layer.__class__ = _in_int8(type(layer))
-            layer.requires_grad_(False)
 
 
 @cache
