@@ -1,17 +1,21 @@
-"""What pretraining adds to each task, each fusion to sentiment, and a teacher to a model of a quarter of its size, on
-the test split; what each optimiser reaches, on the validation split.
+"""What pretraining adds to each task, each fusion to sentiment, a teacher to a model of a quarter of its size, and what
+compression takes from each task, on the test split; what each optimiser reaches, on the validation split.
 
-    python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3] [--only transfer|fusions|distillation|optimisers]
+    python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3]
+        [--only transfer|fusions|distillation|optimisers|compression]
 
 `--project` (default: here): where a run has left artifacts/prepared and artifacts/pretrained. Each task is trained from
 the pretrained model and from scratch for the steps that its settings say, nothing else changed; sentiment with each
 fusion, the decision of each modality by itself (`votes`), and with one modality alone. Optimisers pretrain for half and
 for all of the steps, each at the rate that was chosen for it. The teacher is the run's retrieval model; its pupils see
 pictures and texts for as many steps as a pretraining has, by a contrast alone, and with what the teacher says besides.
+Compression: each task is fine-tuned as its section says and once more for each way to make it smaller; the times are
+those of predictions for one row and for 64, in turns with the model that was left as it is (medians of five).
 """
 
 import argparse
 import tempfile
+import time
 from collections.abc import Mapping, Sequence
 from dataclasses import replace
 from pathlib import Path
@@ -22,14 +26,16 @@ import torch
 
 from mmcore import params
 from mmcore.data.corpus import Corpus
+from mmcore.models.compression import to_int8
 from mmcore.models.fusion import FUSIONS
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives._mixture import Mixture
-from mmcore.settings import Component, OptimSettings, Settings
+from mmcore.settings import Component, CompressSettings, OptimSettings, Settings
 from mmcore.tasks import TASKS
 from mmcore.tasks._mixed import EQUALLY
 from mmcore.training.device import choose
+from mmcore.training.finetune import finetune
 from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import Workspace
 
@@ -44,6 +50,14 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
     "low_rank": {"rank": 4}, "cross_attention": {"layers": 1}, "co_attention": {"layers": 1},
     "transformer": {"layers": 1},
 }  # fmt: skip
+
+NOTHING = CompressSettings(prune=0.0, drop_layers={}, int8=False)
+SMALLER = {
+    "as it is": NOTHING, "half pruned": replace(NOTHING, prune=0.5), "nine tenths pruned": replace(NOTHING, prune=0.9),
+    "a layer less": replace(NOTHING, drop_layers={"text": 1}),
+}  # fmt: skip
+# What int8 leaves is what was learned, rounded, so nothing is trained for it.
+WHOLE = {"int8": "as it is", "a layer less, int8": "a layer less"}
 
 
 def trained(
@@ -169,11 +183,78 @@ def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int])
         line(f"{name}, {size / 1e6:.2f} M", [score(model) for model in models])
 
 
+class First(Corpus):
+    """No more than the first `most` rows of the test split."""
+
+    def __init__(self, prepared: Path, most: int) -> None:
+        super().__init__(prepared, "test")
+        self.most = most
+
+    def with_(self, *columns: str) -> list[int]:
+        return super().with_(*columns)[: self.most]
+
+
+def compression(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
+    test, train = Corpus(workspace.prepared, "test"), Corpus(workspace.prepared, "train")
+    options: dict[str, Any] = {"batch_size": settings.evaluate.batch_size, "device": torch.device("cpu")}
+    for section in settings.tasks:
+        own = settings.finetune[section]
+        learner, metric = TASKS.build(own.task), SHOWN[str(own.task["name"])]
+        print(f"{section}: {metric}; size of the file; time for one row and for 64")
+        found: dict[str, list[tuple[float, ...]]] = {name: [] for name in (*SMALLER, *WHOLE)}
+        for seed in seeds:
+            with tempfile.TemporaryDirectory() as folder:
+                models = {}
+                for name in found:
+                    output = Path(folder) / name
+                    output.mkdir()
+                    if name in WHOLE:
+                        made = MultimodalModel.load(Path(folder) / WHOLE[name])
+                        assert made.compression is not None
+                        made.compression = {**made.compression, "int8": True}
+                        to_int8(made)
+                        made.save(output)
+                    else:
+                        finetune(
+                            section, workspace.prepared, workspace.pretrained, output,
+                            replace(settings, seed=seed, finetune={section: replace(own, compress=SMALLER[name])}),
+                            checkpoints=Path(folder) / "checkpoints", logs=Path(folder) / "logs",
+                        )  # fmt: skip
+                    model = models[name] = MultimodalModel.load(output)
+                    scores = learner.score(
+                        learner.predict(model, test, **options), train, settings=settings.evaluate, seed=1
+                    )
+                    size = (output / "model.safetensors").stat().st_size / 1e6
+                    found[name].append((float(scores[metric].value), size))
+                for rows in (1, 64):
+                    few = First(workspace.prepared, rows)
+                    took = in_turns(
+                        {name: lambda m=m: learner.predict(m, few, **options) for name, m in models.items()}
+                    )
+                    for name in found:
+                        found[name][-1] = (*found[name][-1], took[name] / took["as it is"])
+        for name, values in found.items():
+            score, size, one, many = np.mean(values, axis=0)
+            print(f"  {name:20} {score:6.2f}  {size:5.2f} MB  {one:5.2f} {many:5.2f}", flush=True)
+
+
+def in_turns(calls: Mapping[str, Any], turns: int = 5) -> dict[str, float]:
+    """The median seconds of each call."""
+    seconds: dict[str, list[float]] = {name: [] for name in calls}
+    for turn in range(turns + 1):
+        for name, call in calls.items():
+            start = time.perf_counter()
+            call()
+            if turn:
+                seconds[name].append(time.perf_counter() - start)
+    return {name: float(np.median(values)) for name, values in seconds.items()}
+
+
 if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", choices=["transfer", "fusions", "distillation", "optimisers"])
+    parser.add_argument("--only", choices=["transfer", "fusions", "distillation", "optimisers", "compression"])
     arguments = parser.parse_args()
     work = Workspace(arguments.project.resolve())
     loaded = params.load(work.params)
@@ -185,3 +266,5 @@ if __name__ == "__main__":
         optimisers(work, loaded, arguments.seeds)
     if arguments.only == "distillation":
         distillation(work, loaded, arguments.seeds)
+    if arguments.only == "compression":
+        compression(work, loaded, arguments.seeds)

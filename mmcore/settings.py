@@ -173,14 +173,34 @@ class PretrainSettings:
 
 
 @dataclass(frozen=True)
+class CompressSettings:
+    """How a task's model is made smaller. Before it is fine-tuned: `drop_layers`, how many of the last layers an
+    encoder, or the `decoder`, loses; `prune`, the share of its weights that become zero and stay so. After it: `int8`,
+    whether weights are held in int8 and linear layers multiply whole numbers."""
+
+    __pydantic_config__ = STRICT
+    prune: float
+    drop_layers: dict[str, int]
+    int8: bool
+
+    def __post_init__(self) -> None:
+        if not 0 <= self.prune < 1:
+            raise ValueError(f"prune is {self.prune}; choose a share from 0 to below 1")
+        for name, count in self.drop_layers.items():
+            if count < 1:
+                raise ValueError(f"drop_layers takes {count} layers from {name}; choose 1 or more, or leave it out")
+
+
+@dataclass(frozen=True)
 class FinetuneSettings:
     """Fine-tuning for one task. `init`: pretrained, or scratch to measure what pretraining gives. `adapter`: what
-    learns, null for all weights. `beside`: objectives that are trained in the same steps, each with its `weight`
-    against the task's 1 (multi-task learning)."""
+    learns, null for all weights. `compress`: how the model is made smaller, null for not at all. `beside`: objectives
+    that are trained in the same steps, each with its `weight` against the task's 1 (multi-task learning)."""
 
     __pydantic_config__ = STRICT
     init: str
     adapter: Component | None
+    compress: CompressSettings | None
     task: Component
     beside: list[Component]
     augment: AugmentSettings

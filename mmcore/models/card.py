@@ -1,8 +1,11 @@
 """The card of a model folder: what it is and how it came to be, for whoever finds the folder somewhere."""
 
+import math
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
+
+from safetensors import safe_open
 
 from mmcore.workspace import read_json
 
@@ -17,7 +20,8 @@ library_name: mmcore
 | | |
 |---|---|
 | modalities | {modalities} |
-| parameters | {parameters:.2f} M |
+| parameters | {parameters:.2f} M{zero} |
+| weights | {megabytes:.2f} MB{held} |
 | steps | {steps} |
 | validation | {validation} |
 | data | `{data}` |
@@ -43,13 +47,18 @@ def card(folder: Path, name: str, stage: str, lineage: Mapping[str, Any]) -> str
         if task
         else "Pretrained; the start of the project's task models, not meant to be used by itself."
     )
-    # Eight bytes give the length of the header; the rest of the file is weights, mostly of four bytes.
-    weights = (folder / "model.safetensors").stat().st_size / 4
+    made: dict[str, Any] = config.get("compression") or {}
+    weights = folder / "model.safetensors"
+    with safe_open(weights, framework="np") as file:
+        shapes = [file.get_slice(key).get_shape() for key in file.keys() if not key.endswith(".scales")]  # noqa: SIM118
     return CARD.format(
         title=f"{name} · {task or 'pretrained'}",
         purpose=purpose,
         modalities=", ".join(config["model"]["encoders"]),
-        parameters=weights / 1e6,
+        parameters=sum(map(math.prod, shapes)) / 1e6,
+        zero=f", a share of {made['prune']:g} of the layers' weights is zero" if made.get("prune") else "",
+        megabytes=weights.stat().st_size / 1e6,
+        held=", in int8" if made.get("int8") else "",
         steps=training["steps"],
         validation=", ".join(f"{key} {value:.4g}" for key, value in training["validation"].items()),
         data=next(value for key, value in lineage["inputs"].items() if key.startswith("artifacts/prepared"))[:16],

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmcore.data.batches import READ
+from mmcore.models.compression import in_float, to_int8
 from mmcore.models.decoder import DECODERS
 from mmcore.models.encoders import ENCODERS
 from mmcore.models.explanation import explain
@@ -77,6 +78,9 @@ class MultimodalModel(nn.Module):
         self.chunk: int | None = None
         # The head that a task which chooses among classes has left the answer to.
         self.answers_by: str | None = None
+        # How it was made smaller (`CompressSettings`), and of what is zero and is to stay so what may move.
+        self.compression: dict[str, Any] | None = None
+        self.masks: dict[str, Tensor] = {}
         self._given = given
         # Factors on the learning rate, where they are not 1, by the parameter's name.
         self.rates = {
@@ -197,6 +201,7 @@ class MultimodalModel(nn.Module):
             "heads": self.head_specs,
             "generation": {"beams": self.beams},
             "answers_by": self.answers_by,
+            "compression": self.compression,
         }
         write_json(folder / "config.json", config)
         weights = {name: tensor.detach().cpu().contiguous() for name, tensor in self.state_dict().items()}
@@ -205,22 +210,30 @@ class MultimodalModel(nn.Module):
 
     @classmethod
     def made(cls, config: Mapping[str, Any], folder: Path) -> "MultimodalModel":
-        """The model that `config.json` describes, freshly initialised, with the tokenizer in `folder`."""
+        """The model that `config.json` describes, freshly initialised, with the tokenizer in `folder`; its layers hold
+        int8 if those that were saved do."""
         prepare = PrepareSettings(**{**_OLDER, **config["prepare"]})
         processor = Processor.load(folder, prepare)
         model = cls(ModelSettings(**config["model"]), processor, config["heads"])
         model.beams = config["generation"]["beams"]
         model.answers_by = config.get("answers_by")  # older models have none
+        model.compression = config.get("compression")
+        if model.compression is not None and model.compression["int8"]:
+            to_int8(model)
         return model
 
     @classmethod
-    def load(cls, folder: Path, device: torch.device | None = None) -> "MultimodalModel":
-        """The model saved in `folder`, in evaluation mode; ValueError if its weights do not fit its config."""
+    def load(cls, folder: Path, device: torch.device | None = None, *, to_train: bool = False) -> "MultimodalModel":
+        """The model saved in `folder`, in evaluation mode; ValueError if its weights do not fit its config. `to_train`:
+        with all weights as floats that may move, however they were compressed."""
         config = read_json(folder / "config.json")
         if config.get("model_type") != MODEL_TYPE:
             raise ValueError(f"{folder / 'config.json'} is no {MODEL_TYPE} but '{config.get('model_type')}'")
+        weights = load_file(folder / "model.safetensors")
+        if to_train:
+            config, weights = {**config, "compression": None}, in_float(weights)
         model = cls.made(config, folder)
-        model.restore(load_file(folder / "model.safetensors"), str(folder))
+        model.restore(weights, str(folder))
         return model.to(device or torch.device("cpu")).eval()
 
     def restore(self, weights: Mapping[str, Tensor], source: str) -> None:

@@ -12,7 +12,7 @@ from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.settings import Settings
 from mmcore.tasks import TASKS
-from mmcore.training import checkpoint
+from mmcore.training import checkpoint, compress
 from mmcore.training.adapters import ADAPTERS
 from mmcore.training.beside import Beside
 from mmcore.training.blend import Start, check_share
@@ -44,6 +44,7 @@ def finetune(
         model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
     else:
         raise ValueError(f"finetune.{task}.init is '{own.init}'; choose {' or '.join(INITS)}")
+    notes = [] if own.compress is None else compress.begin(model, own.compress)
     begun = Start.of(model) if own.optim.start_share else None
     learner.configure(model)
     adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
@@ -57,9 +58,13 @@ def finetune(
     )  # fmt: skip
     if adapter is not None:
         adapter.fold(model)
-    notes: list[str] = list(trained.notes) if isinstance(trained, Beside) else []
+    if isinstance(trained, Beside):
+        notes += trained.notes
     if begun is not None:
         result, note = begun.blend(model, learner, validation, own.optim, result)
+        notes.append(note)
+    if own.compress is not None and own.compress.int8:
+        result, note = compress.finish(model, learner, validation, own.optim, result)
         notes.append(note)
     if ranks.rank() == 0:
         learner.conclude(model, train, validation, batch_size=own.optim.batch_size)

@@ -145,7 +145,7 @@ class _State:
         self, model: MultimodalModel, learner: Learner, optim: OptimSettings, device: Device, seed: int
     ) -> None:
         self.model, self.learner, self.optim, self.device, self.seed = model, learner, optim, device, seed
-        self.weights = Weights(model.train(), device.precision)
+        self.weights = Weights(model.train(), device.precision, model.masks)
         self.optimiser = Optimiser(self.weights, optim, model.rates)
         self.average = Average(self.weights.state(), optim.ema) if optim.ema is not None else None
         self.effort, self.peak = Effort(), peak(device)

@@ -21,14 +21,16 @@ class Weights:
 
     In bf16 the model holds a rounded copy, in which small updates would be lost; single numbers stay in float32 there,
     too. `exact`: the tensors by name; `rounded`: whether the model has copies. `gradients`: theirs after `collect`,
-    without those that had none; frozen weights never have one.
+    without those that had none; frozen weights never have one. `masks`, by name: where a weight may move; elsewhere it
+    is zero and stays zero.
     """
 
-    def __init__(self, model: nn.Module, precision: str) -> None:
+    def __init__(self, model: nn.Module, precision: str, masks: Mapping[str, Tensor] | None = None) -> None:
         self.model = model
         self.own = dict(model.named_parameters())
         self.exact: dict[str, Tensor] = {name: parameter.data for name, parameter in self.own.items()}
         self.gradients: dict[str, Tensor] = {}
+        self.masks = {name: mask.to(self.exact[name].device) for name, mask in (masks or {}).items()}
         self.rounded = precision == "bf16"
         if self.rounded:
             self.exact = {name: widened(tensor).clone() for name, tensor in self.exact.items()}
@@ -46,6 +48,8 @@ class Weights:
         if ranks.size() > 1:
             self._exchange()
         self.gradients = {name: widened(p.grad) for name, p in self.own.items() if p.grad is not None}
+        for name in self.gradients.keys() & self.masks.keys():
+            self.gradients[name] *= self.masks[name]
         return torch.nn.utils.get_total_norm(list(self.gradients.values()))
 
     def _exchange(self) -> None:
@@ -61,7 +65,9 @@ class Weights:
                 parameter.grad = None
 
     def publish(self) -> None:
-        """Let the model compute with the weights as they are now."""
+        """Let the model compute with the weights as they are now, with zero where they are to be zero."""
+        for name, mask in self.masks.items():
+            self.exact[name] *= mask
         if self.rounded:
             torch._foreach_copy_([p.data for p in self.own.values()], [self.exact[name] for name in self.own])
 

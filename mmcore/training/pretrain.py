@@ -59,7 +59,7 @@ def pretrain(
 
 def _going_on(start: Path, settings: Settings) -> MultimodalModel:
     """The model in `start`, if it is what the settings would make. Words that are new to its tokenizer are spelled."""
-    model = MultimodalModel.load(start)
+    model = MultimodalModel.load(start, to_train=True)
     fresh = MultimodalModel(settings.model, model.processor).settings
     for section, there, wanted in (
         ("prepare", model.processor.prepare, settings.prepare), ("model", model.settings, fresh)

@@ -1,5 +1,6 @@
 """Everything that the settings name, built once before any work: what would fail at night fails here."""
 
+import copy
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from mmcore.tasks import TASKS
 from mmcore.training.adapters import ADAPTERS
 from mmcore.training.beside import check_terms
 from mmcore.training.blend import check_share
+from mmcore.training.compress import check_compress
 from mmcore.training.device import choose
 from mmcore.training.finetune import INITS
 
@@ -54,6 +56,8 @@ def rehearse(data: Path, settings: Settings) -> str:
     # In real memory: the meta device would cost four seconds of imports, these models half a second.
     model = MultimodalModel(settings.model, Processor.made_up(settings.prepare))
     parameters = sum(parameter.numel() for parameter in model.parameters())
+    for name in settings.tasks:
+        check_compress(settings.finetune[name], f"finetune.{name}", copy.deepcopy(model))
     line = f"{device.name}; a model of {parameters / 1e6:.2f} M parameters over {', '.join(settings.model.encoders)}"
     return line + (f"; skipped: {told}" if told else "")
 

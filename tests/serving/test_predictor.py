@@ -10,6 +10,7 @@ import pytest
 import torch
 
 from mmcore import params
+from mmcore.models.compression import Int8, to_int8
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.serving import weights
 from mmcore.serving.predictor import Predictor
@@ -128,6 +129,47 @@ def test_the_identity_is_hashed_from_what_is_in_memory(predictor: Predictor, wor
 def test_a_task_that_was_not_released_is_named(predictor: Predictor) -> None:
     with pytest.raises(LookupError, match="no model for vqa; it has: retrieval, captioning, summarisation"):
         predictor._model("vqa")
+
+
+# Models in int8 -------------------------------------------------------------------------------------------------------
+
+
+def test_a_packaged_int8_model_answers_as_the_saved_one_whatever_it_is_asked_with(world: World, tmp_path: Path) -> None:
+    models = {task: MultimodalModel.load(world.tasks / task) for task in ("retrieval", "captioning", "where")}
+    for model in models.values():
+        to_int8(model)
+        model.compression = {"prune": 0.0, "drop_layers": {}, "int8": True}
+    predictor = released(tmp_path, models)
+    found: Any = predictor.models["retrieval"].get_submodule("encoders.text.blocks.0.feed.0")
+    assert isinstance(found, Int8)
+    assert found.values.data_ptr() == predictor._weights["retrieval"]["encoders.text.blocks.0.feed.0.values"].data_ptr()
+    texts, images = ["a red square", "blue"], [tiny.picture(colour, "left") for colour in tiny.COLOURS]
+    with torch.inference_mode():
+        expected = models["retrieval"].embed("text", *models["retrieval"].processor.texts(texts)).numpy()
+    assert predictor.embed(texts) == pytest.approx(expected, abs=1e-6)
+    # Numbers are rounded row by row, so what else is asked at the same time changes nothing.
+    alone = np.concatenate([predictor.embed([image]) for image in images])
+    assert predictor.embed(images) == pytest.approx(alone, abs=1e-6)
+    seen = torch.from_numpy(np.stack(images)), torch.ones(3, dtype=torch.bool)
+    assert predictor.caption_all(images) == models["captioning"].generate({"image": seen})
+    encoded = {"image": models["where"].encode("image", *seen)}
+    encoded["text"] = models["where"].encode("text", *models["where"].processor.texts(["a blue square"] * 3))
+    shares = models["where"].answer("place", encoded).softmax(1).tolist()
+    chosen = predictor.choose_all([("where", {"image": image, "text": "a blue square"}) for image in images])
+    assert [[answer["classes"][name] for name in ("left", "right")] for answer in chosen] == [
+        pytest.approx(row, abs=1e-6) for row in shares
+    ]
+
+
+def test_the_whole_numbers_of_an_int8_model_are_hashed_from_memory(tmp_path: Path) -> None:
+    model = tiny.model()
+    to_int8(model)
+    model.compression = {"prune": 0.0, "drop_layers": {}, "int8": True}
+    predictor = released(tmp_path, {"retrieval": model})
+    before = weights.hash_models(predictor.folder, predictor._keys())
+    held: Any = predictor.models["retrieval"].get_submodule("encoders.text.blocks.0.feed.0")
+    held.values[0, 0] += 1
+    assert weights.hash_models(predictor.folder, predictor._keys()) != before
 
 
 # Networks of transformers ---------------------------------------------------------------------------------------------

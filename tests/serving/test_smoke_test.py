@@ -1,5 +1,6 @@
 """The real server in a real empty place: one Bento as it should be, and ones that are not."""
 
+import dataclasses
 import json
 import os
 import shutil
@@ -17,13 +18,19 @@ import pyarrow.parquet as pq
 import pytest
 
 from mmcore.data.store import read_table
+from mmcore.evaluation.evaluate import evaluate
+from mmcore.evaluation.gate import model_hash
+from mmcore.models.compression import to_int8
+from mmcore.models.multimodal import MultimodalModel
 from mmcore.serving.client import Client
+from mmcore.serving.golden import write_golden
 from mmcore.serving.package import bento_path, code_hash
 from mmcore.serving.smoke_test import SmokeResult, ask, check_identity, served, smoke_test
 from mmcore.serving.smoke_test import _choosing as choosing_check
 from mmcore.serving.smoke_test import _Golden as Golden
+from mmcore.settings import ReleaseSettings
 from mmcore.workspace import read_json, write_json
-from tests.serving.conftest import World
+from tests.serving.conftest import World, pack
 
 IDENTITY = {
     "mmcore": "mmcore", "strays": [], "model_hash": "m", "code_hash": "c", "weights_hash": "w",
@@ -79,6 +86,30 @@ def test_the_bento_answers_as_the_offline_predictions_do(world: World, tmp_path:
     assert read_json(tmp_path / "smoke_test.json")["passed"] is True
     assert "Service mmcore initialized" in (tmp_path / "bento.log").read_text()
     assert leftovers() <= before
+
+
+@pytest.mark.bento
+def test_a_bento_of_int8_models_answers_as_their_offline_predictions_do(world: World, tmp_path: Path) -> None:
+    tasks = ["retrieval", "captioning", "questions"]
+    settings = dataclasses.replace(world.settings, tasks=tasks, release=ReleaseSettings(golden=5))
+    for task in tasks:
+        model = MultimodalModel.load(world.tasks / task)
+        to_int8(model)
+        model.compression = {"prune": 0.0, "drop_layers": {}, "int8": True}
+        (tmp_path / "tasks" / task).mkdir(parents=True)
+        model.save(tmp_path / "tasks" / task)
+    for name in ("evaluation", "golden", "logs"):
+        (tmp_path / name).mkdir()
+    evaluate(world.root / "prepared", tmp_path / "tasks", tmp_path / "evaluation", settings)
+    write_golden(
+        tmp_path / "golden", data=world.root / "data", validated=world.root / "validated", tasks=tmp_path / "tasks",
+        evaluation=tmp_path / "evaluation", settings=settings,
+    )  # fmt: skip
+    known_as = model_hash(tmp_path / "tasks", tasks)
+    packed = World(tmp_path, settings, known_as, pack(tmp_path, tmp_path / "tasks", settings, known_as))
+    result = try_bento(packed, packed.store, tmp_path / "logs")
+    assert result.passed, result.problem
+    assert result.counts == dict.fromkeys(tasks, 5)
 
 
 @pytest.fixture(scope="module")

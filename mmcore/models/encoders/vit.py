@@ -7,6 +7,7 @@ import torch.nn.functional as F
 from safetensors.torch import load_file
 from torch import Tensor, nn
 
+from mmcore.models.compression import in_float
 from mmcore.models.encoders._rates import rates
 from mmcore.models.layers import Block, positions, widened
 from mmcore.settings import PrepareSettings
@@ -62,7 +63,8 @@ class Encoder(nn.Module):
         path = folder / "model.safetensors"
         if not path.is_file():
             raise FileNotFoundError(f"{path} is missing; the encoder vit takes the folder of a saved model")
-        weights = {name.removeprefix(OWN): tensor for name, tensor in load_file(path).items() if name.startswith(OWN)}
+        whole = in_float(load_file(path))
+        weights = {name.removeprefix(OWN): tensor for name, tensor in whole.items() if name.startswith(OWN)}
         own = {name: list(tensor.shape) for name, tensor in self.state_dict().items()}
         if "place" in weights:
             weights["place"] = stretched(weights["place"], round(len(self.place) ** 0.5))
