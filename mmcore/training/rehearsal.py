@@ -38,8 +38,6 @@ def rehearse(data: Path, settings: Settings) -> str:
         looked_at += [(f"{name}, beside it", columns_of(one.inputs)) for one in beside if one.weight]
         check_terms(task, [term for one in beside for term in one.terms])
         check_share(own.optim, f"finetune.{name}", own.init)
-        if own.adapter is not None:
-            ADAPTERS.build(own.adapter)
         if own.init not in INITS:
             raise ValueError(f"finetune.{name}.init is '{own.init}'; choose {' or '.join(INITS)}")
         if own.optim.steps and not task.learns:
@@ -52,6 +50,9 @@ def rehearse(data: Path, settings: Settings) -> str:
         raise ValueError(f"data/ has rows for none of the tasks: {told}; set others, or import rows that have them")
     # In real memory: the meta device would cost four seconds of imports, these models half a second.
     model = MultimodalModel(settings.model, Processor.made_up(settings.prepare))
+    for name in settings.tasks:
+        if (adapter := settings.finetune[name].adapter) is not None:
+            ADAPTERS.build(adapter).check(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     line = f"{device.name}; a model of {parameters / 1e6:.2f} M parameters over {', '.join(settings.model.encoders)}"
     return line + (f"; skipped: {told}" if told else "")
