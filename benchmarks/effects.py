@@ -1,13 +1,15 @@
-"""What pretraining adds to each task, each fusion to sentiment, and a teacher to a model of a quarter of its size, on
-the test split; what each optimiser reaches, on the validation split.
+"""What pretraining adds to each task, each fusion to sentiment, a teacher to a model of a quarter of its size, and what
+each adapter reaches, on the test split; what each optimiser reaches, on the validation split.
 
-    python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3] [--only transfer|fusions|distillation|optimisers]
+    python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3]
+        [--only transfer|fusions|distillation|optimisers|adapters]
 
 `--project` (default: here): where a run has left artifacts/prepared and artifacts/pretrained. Each task is trained from
 the pretrained model and from scratch for the steps that its settings say, nothing else changed; sentiment with each
 fusion, the decision of each modality by itself (`votes`), and with one modality alone. Optimisers pretrain for half and
 for all of the steps, each at the rate that was chosen for it. The teacher is the run's retrieval model; its pupils see
 pictures and texts for as many steps as a pretraining has, by a contrast alone, and with what the teacher says besides.
+Adapters are tried on retrieval and on sentiment.
 """
 
 import argparse
@@ -26,9 +28,10 @@ from mmcore.models.fusion import FUSIONS
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives._mixture import Mixture
-from mmcore.settings import Component, OptimSettings, Settings
+from mmcore.settings import Component, FinetuneSettings, OptimSettings, Settings
 from mmcore.tasks import TASKS
 from mmcore.tasks._mixed import EQUALLY
+from mmcore.training.adapters import ADAPTERS
 from mmcore.training.device import choose
 from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import Workspace
@@ -39,6 +42,10 @@ SHOWN = {
 }  # fmt: skip
 # Chosen on the validation split when AdamW was the default.
 ADAMW_RATE = 2e-3
+# Adapters; the rates of 1, 4 and 16 times that of the task were tried on the validation split of retrieval.
+LORA: Component = {"name": "lora", "rank": 8, "scale": 16.0}
+BOTTLENECK: Component = {"name": "bottleneck", "size": 16}
+BOTTLENECK_FASTER = 4
 # What a fusion needs beside its name.
 OPTIONS: Mapping[str, dict[str, Any]] = {
     "low_rank": {"rank": 4}, "cross_attention": {"layers": 1}, "co_attention": {"layers": 1},
@@ -47,25 +54,33 @@ OPTIONS: Mapping[str, dict[str, Any]] = {
 
 
 def trained(
-    workspace: Workspace, settings: Settings, section: str, task: Mapping[str, Any], *, init: str, seed: int
-) -> float:
-    """The score on the test split of the task, trained as its section says."""
+    workspace: Workspace, settings: Settings, section: str, task: Mapping[str, Any], *, init: str, seed: int,
+    split: str = "test",
+) -> float:  # fmt: skip
+    """The score on a split of the task, trained as its section says."""
     own = settings.finetune[section]
     learner = TASKS.build(task)
     device = choose(settings.train)
-    train, validation, test = (Corpus(workspace.prepared, split) for split in ("train", "validation", "test"))
+    train, validation, judged = (Corpus(workspace.prepared, name) for name in ("train", "validation", split))
     torch.manual_seed(seed)
     if init == "pretrained":
         model = MultimodalModel.load(workspace.pretrained)
     else:
         model = MultimodalModel(settings.model, Processor.load(workspace.prepared, settings.prepare))
     learner.configure(model)
+    adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
+    if adapter is not None:
+        heads = learner.heads(train)
+        model.add_heads(heads)
+        adapter.attach(model, set(heads))
     with tempfile.TemporaryDirectory() as folder:
         fit(
             model, learner, train, validation, optim=own.optim, augment=own.augment, device=device, seed=seed,
             checkpoints=Path(folder) / "checkpoints", logs=Path(folder) / "logs", phase=f"{section} {init}",
         )  # fmt: skip
-    found = learner.predict(model, test, batch_size=settings.evaluate.batch_size, device=device.torch)
+    if adapter is not None:
+        adapter.fold(model)
+    found = learner.predict(model, judged, batch_size=settings.evaluate.batch_size, device=device.torch)
     scores = learner.score(found, train, settings=settings.evaluate, seed=seed)
     return float(scores[SHOWN[str(task["name"])]].value)
 
@@ -136,6 +151,38 @@ def optimisers(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -
         line("mean reciprocal rank of retrieval", reciprocals)
 
 
+def adapters(workspace: Workspace, settings: Settings, seeds: Sequence[int], split: str = "test") -> None:
+    for section, among in (("retrieval", ["text", "image", "audio", "video"]), ("sentiment", ["text", "image"])):
+        own = settings.finetune[section]
+        task = own.task | ({"rerank": None} if section == "retrieval" else {})
+        steps = own.optim.steps
+        print(f"{section}, {SHOWN[str(task['name'])]} on the {split} split after {steps} steps, by what learns")
+        as_it_was = replace(settings, finetune={section: replace(own, optim=replace(own.optim, steps=0))})
+        if section == "retrieval":
+            line("nothing", [trained(workspace, as_it_was, section, task, init="pretrained", seed=1, split=split)])
+        for spec in (None, {"name": "heads"}, LORA, {**BOTTLENECK, "among": among}):
+            if spec == {"name": "heads"} and section == "retrieval":
+                continue
+            rate = own.optim.lr * (BOTTLENECK_FASTER if spec is not None and spec["name"] == "bottleneck" else 1)
+            tuned = replace(own, adapter=spec, optim=replace(own.optim, lr=rate))
+            changed = replace(settings, finetune={section: tuned})
+            scores = [
+                trained(workspace, changed, section, task, init="pretrained", seed=seed, split=split) for seed in seeds
+            ]
+            line(f"{'all weights' if spec is None else spec['name']}, {learning(workspace, tuned, task):.1f} %", scores)
+
+
+def learning(workspace: Workspace, own: FinetuneSettings, task: Mapping[str, Any]) -> float:
+    """The share of weights that learn among those of the pretrained model, in percent."""
+    model = MultimodalModel.load(workspace.pretrained)
+    weights = sum(one.numel() for one in model.parameters())
+    heads = TASKS.build(task).heads(Corpus(workspace.prepared, "train"))
+    model.add_heads(heads)
+    if own.adapter is not None:
+        ADAPTERS.build(own.adapter).attach(model, set(heads))
+    return 100 * sum(one.numel() for one in model.parameters() if one.requires_grad) / weights
+
+
 def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
     paired = {"among": ["image", "text"], "formula": "clip", **EQUALLY}
     contrast = {"name": "contrast", **paired}
@@ -173,7 +220,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", choices=["transfer", "fusions", "distillation", "optimisers"])
+    parser.add_argument("--only", choices=["transfer", "fusions", "distillation", "optimisers", "adapters"])
     arguments = parser.parse_args()
     work = Workspace(arguments.project.resolve())
     loaded = params.load(work.params)
@@ -185,3 +232,5 @@ if __name__ == "__main__":
         optimisers(work, loaded, arguments.seeds)
     if arguments.only == "distillation":
         distillation(work, loaded, arguments.seeds)
+    if arguments.only == "adapters":
+        adapters(work, loaded, arguments.seeds)

@@ -6,7 +6,8 @@ all modalities, layer by layer, counted from the last one, so that what one moda
 same directions (Jiang et al. 2022, Cross-Modal Adapter). `up` begins as zero, so the model begins as it is.
 """
 
-from collections.abc import Mapping, Sequence
+from collections.abc import Sequence
+from typing import Any
 
 import torch.nn.functional as F
 from torch import Tensor, nn
@@ -35,7 +36,7 @@ class Bottlenecks(nn.Module):
     ValueError for fewer than two modalities, or for an encoder without a transformer layer of ours.
     """
 
-    def __init__(self, encoders: Mapping[str, nn.Module], width: int, *, size: int, among: Sequence[str]) -> None:
+    def __init__(self, encoders: nn.ModuleDict, width: int, *, size: int, among: Sequence[str]) -> None:
         super().__init__()
         if size < 1:
             raise ValueError(f"the size of bottleneck is {size}; choose 1 or more")
@@ -45,20 +46,16 @@ class Bottlenecks(nn.Module):
             )
         self.blocks = {name: _blocks(encoders, name) for name in among}
         deepest = max(map(len, self.blocks.values()))
-        self.up = nn.ModuleList(nn.ModuleDict({part: nn.Linear(size, width) for part in PARTS}) for _ in range(deepest))
-        self.own = nn.ModuleDict(
-            {
-                name: nn.ModuleList(
-                    nn.ModuleDict({part: Bottleneck(width, size, layer[part]) for part in PARTS})
-                    for layer, _ in zip(self.up, blocks, strict=False)
-                )
-                for name, blocks in self.blocks.items()
-            }
-        )
+        ups = [{part: nn.Linear(size, width) for part in PARTS} for _ in range(deepest)]
+        self.up: Any = nn.ModuleList(nn.ModuleDict(layer) for layer in ups)
+        self.own: Any = nn.ModuleDict()
+        for name, blocks in self.blocks.items():
+            layers = [{part: Bottleneck(width, size, up[part]) for part in PARTS} for up in ups[: len(blocks)]]
+            self.own[name] = nn.ModuleList(nn.ModuleDict(layer) for layer in layers)
         initialise(self)
-        for layer in self.up:
+        for up in ups:
             for part in PARTS:
-                nn.init.zeros_(layer[part].weight)
+                nn.init.zeros_(up[part].weight)
 
     def place(self) -> None:
         """Let the encoders' layers go through them."""
@@ -67,11 +64,13 @@ class Bottlenecks(nn.Module):
                 block.after = own["attention"], own["feed"]
 
 
-def _blocks(encoders: Mapping[str, nn.Module], name: str) -> list[Block]:
+def _blocks(encoders: nn.ModuleDict, name: str) -> list[Block]:
     """The transformer layers of an encoder, the last one first."""
     if name not in encoders:
         raise ValueError(f"bottleneck is among '{name}', and the model has encoders for {', '.join(encoders)}")
     blocks = [part for part in encoders[name].modules() if isinstance(part, Block)]
     if not blocks:
-        raise ValueError(f"the encoder of '{name}' has no transformer layer for a bottleneck; leave it out, or take lora")
+        raise ValueError(
+            f"the encoder of '{name}' has no transformer layer for a bottleneck; leave it out, or choose lora"
+        )
     return blocks[::-1]

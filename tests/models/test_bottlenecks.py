@@ -61,7 +61,9 @@ def test_a_bottleneck_adds_the_formula_to_its_part_of_the_layer(part: str) -> No
     own: Any = made.bottlenecks.own["text"][0][part].down
     up: Any = made.bottlenecks.up[0][part]
     # The other part as it is, to see this one alone.
-    block.after = tuple(layer if name == part else (lambda said: said) for name, layer in zip(PARTS, block.after))
+    block.after = tuple(
+        layer if name == part else (lambda said: said) for name, layer in zip(PARTS, block.after, strict=True)
+    )
     like: Any = plain.encoders["text"].blocks[0]
     attended = like.attention(like.norm_attention(tokens_BTD))
     grown = lambda said: said + torch.nn.functional.gelu(said @ own.weight.T + own.bias) @ up.weight.T + up.bias  # noqa: E731
