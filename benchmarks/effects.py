@@ -2,14 +2,14 @@
 each adapter reaches, on the test split; what each optimiser reaches, on the validation split.
 
     python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3]
-        [--only transfer|fusions|distillation|optimisers|adapters]
+        [--only transfer|fusions|distillation|optimisers|adapters|ensembles]
 
 `--project` (default: here): where a run has left artifacts/prepared and artifacts/pretrained. Each task is trained from
 the pretrained model and from scratch for the steps that its settings say, nothing else changed; sentiment with each
 fusion, the decision of each modality by itself (`votes`), and with one modality alone. Optimisers pretrain for half and
 for all of the steps, each at the rate that was chosen for it. The teacher is the run's retrieval model; its pupils see
 pictures and texts for as many steps as a pretraining has, by a contrast alone, and with what the teacher says besides.
-Adapters are tried on retrieval and on sentiment.
+Adapters are tried on retrieval and on sentiment; ensembles of one member for each seed on questions and on retrieval.
 """
 
 import argparse
@@ -24,6 +24,8 @@ import torch
 
 from mmcore import params
 from mmcore.data.corpus import Corpus
+from mmcore.metrics.ranking import auroc
+from mmcore.models.ensemble import Ensemble
 from mmcore.models.fusion import FUSIONS
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
@@ -33,6 +35,7 @@ from mmcore.tasks import TASKS
 from mmcore.tasks._mixed import EQUALLY
 from mmcore.training.adapters import ADAPTERS
 from mmcore.training.device import choose
+from mmcore.training.finetune import finetune
 from mmcore.training.fit import FitResult, fit
 from mmcore.workspace import Workspace
 
@@ -183,6 +186,58 @@ def learning(workspace: Workspace, own: FinetuneSettings, task: Mapping[str, Any
     return 100 * sum(one.numel() for one in model.parameters() if one.requires_grad) / weights
 
 
+def ensembles(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
+    train, test = (Corpus(workspace.prepared, name) for name in ("train", "test"))
+    device = choose(settings.train)
+    with tempfile.TemporaryDirectory() as folder:
+        for section in ("questions", "retrieval"):
+            own = settings.finetune[section]
+            own = replace(own, task=own.task | ({"rerank": None} if section == "retrieval" else {}))
+            task, metric = TASKS.build(own.task), SHOWN[str(own.task["name"])]
+
+            def model(seed: int, members: int, section: str = section, own: FinetuneSettings = own) -> Path:
+                output = Path(folder) / f"{section}-{seed}-{members}"
+                output.mkdir()
+                changed = replace(own, members=members)
+                finetune(
+                    section, workspace.prepared, workspace.pretrained, output,
+                    replace(settings, seed=seed, finetune={section: changed}),
+                    checkpoints=output / "checkpoints", logs=output / "logs",
+                )  # fmt: skip
+                return output
+
+            def score(made: Any, task: Any = task, metric: str = metric) -> tuple[float, Any]:
+                found = task.predict(made, test, batch_size=settings.evaluate.batch_size, device=device.torch)
+                scores = task.score(found, train, settings=settings.evaluate, seed=1)
+                return float(scores[metric].value), found
+
+            print(f"{section}, {metric} of {len(seeds)} members on the test split")
+            folders = [model(seed, 1) for seed in seeds]
+            line("each alone", [score(MultimodalModel.load(path))[0] for path in folders])
+            soup = MultimodalModel.load(model(seeds[0], len(seeds)))
+            line("mean of the weights (members)", [score(soup)[0]])
+            ensemble = Ensemble.load(folders)
+            value, found = score(ensemble)
+            line("together (Ensemble)", [value])
+            if section == "questions":
+                apart(ensemble, task, test, found.table.to_pylist(), settings.evaluate.batch_size)
+
+
+def apart(ensemble: Ensemble, task: Any, test: Corpus, rows: Sequence[Mapping[str, Any]], batch_size: int) -> None:
+    """How well wrong answers are told from right ones, by disagreement and by the probability of the answer."""
+    batches = task._in_order(ensemble, task.view(test), batch_size)
+    parts = []
+    with torch.inference_mode():
+        for number in range(len(batches)):
+            batch = batches.at(number)
+            encoded = {name: ensemble.encode(name, *batch.inputs[name]) for name in task.sources}
+            parts.append(ensemble.disagreement(task.answered_by, encoded))
+    wrong = np.array([row["prediction"] not in row["references"] for row in rows])
+    doubt = -np.array([row["score"] for row in rows])
+    for name, values in (("disagreement", torch.cat(parts).numpy()), ("1 - probability", doubt)):
+        line(f"AUROC of {name}, {wrong.sum()} wrong of {len(wrong)}", [100 * auroc(values[~wrong], values[wrong])])
+
+
 def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
     paired = {"among": ["image", "text"], "formula": "clip", **EQUALLY}
     contrast = {"name": "contrast", **paired}
@@ -220,7 +275,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parser.add_argument("--only", choices=["transfer", "fusions", "distillation", "optimisers", "adapters"])
+    parser.add_argument(
+        "--only", choices=["transfer", "fusions", "distillation", "optimisers", "adapters", "ensembles"]
+    )
     arguments = parser.parse_args()
     work = Workspace(arguments.project.resolve())
     loaded = params.load(work.params)
@@ -234,3 +291,5 @@ if __name__ == "__main__":
         distillation(work, loaded, arguments.seeds)
     if arguments.only == "adapters":
         adapters(work, loaded, arguments.seeds)
+    if arguments.only == "ensembles":
+        ensembles(work, loaded, arguments.seeds)

@@ -16,6 +16,7 @@ from mmcore.training.beside import check_terms
 from mmcore.training.blend import check_share
 from mmcore.training.device import choose
 from mmcore.training.finetune import INITS
+from mmcore.training.soup import check_members
 
 
 def rehearse(data: Path, settings: Settings) -> str:
@@ -38,6 +39,7 @@ def rehearse(data: Path, settings: Settings) -> str:
         looked_at += [(f"{name}, beside it", columns_of(one.inputs)) for one in beside if one.weight]
         check_terms(task, [term for one in beside for term in one.terms])
         check_share(own.optim, f"finetune.{name}", own.init)
+        check_members(own.members, f"finetune.{name}", own.init)
         if own.init not in INITS:
             raise ValueError(f"finetune.{name}.init is '{own.init}'; choose {' or '.join(INITS)}")
         if own.optim.steps and not task.learns:
