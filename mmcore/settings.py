@@ -194,13 +194,15 @@ class CompressSettings:
 @dataclass(frozen=True)
 class FinetuneSettings:
     """Fine-tuning for one task. `init`: pretrained, or scratch to measure what pretraining gives. `adapter`: what
-    learns, null for all weights. `compress`: how the model is made smaller, null for not at all. `beside`: objectives
-    that are trained in the same steps, each with its `weight` against the task's 1 (multi-task learning)."""
+    learns, null for all weights. `compress`: how the model is made smaller, null for not at all. `members`: how many
+    trainings, each with an order of its own, are averaged in their weights, 1 for one alone. `beside`: objectives that
+    are trained in the same steps, each with its `weight` against the task's 1 (multi-task learning)."""
 
     __pydantic_config__ = STRICT
     init: str
     adapter: Component | None
     compress: CompressSettings | None
+    members: int
     task: Component
     beside: list[Component]
     augment: AugmentSettings

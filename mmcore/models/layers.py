@@ -98,10 +98,13 @@ class Block(nn.Module):
         self.attention = SelfAttention(width, heads, dropout)
         self.norm_feed = nn.LayerNorm(width)
         self.feed = FeedForward(width, dropout)
+        # What attention and feed-forward go through before they are added; modules in it are registered elsewhere.
+        self.after: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = (_as_said, _as_said)
 
     def forward(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None) -> Tensor:
-        tokens_BTD = tokens_BTD + self.attention(self.norm_attention(tokens_BTD), mask_BT)
-        return tokens_BTD + self.feed(self.norm_feed(tokens_BTD))  # type: ignore[no-any-return]
+        attended, fed = self.after
+        tokens_BTD = tokens_BTD + attended(self.attention(self.norm_attention(tokens_BTD), mask_BT))
+        return tokens_BTD + fed(self.feed(self.norm_feed(tokens_BTD)))
 
 
 class CrossingBlock(Block):
@@ -173,6 +176,10 @@ def turned(weight_OI: Tensor, bias_O: Tensor) -> Callable[[Tensor], Tensor]:
     if len(weight_OI) > weight_OI.shape[1]:
         weight_IO = weight_IO.contiguous()
     return lambda rows_NI: torch.addmm(bias_O, rows_NI, weight_IO)
+
+
+def _as_said(said_BTD: Tensor) -> Tensor:
+    return said_BTD
 
 
 def _norm(norm: nn.LayerNorm) -> Callable[[Tensor], Tensor]:

@@ -18,6 +18,7 @@ from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
 from mmcore.data.batches import READ
+from mmcore.models.bottlenecks import Bottlenecks
 from mmcore.models.compression import in_float, to_int8
 from mmcore.models.decoder import DECODERS
 from mmcore.models.encoders import ENCODERS
@@ -93,6 +94,8 @@ class MultimodalModel(nn.Module):
         self.heads = nn.ModuleDict()
         self.head_specs: dict[str, Component] = {}
         self.add_heads(heads or {})
+        self.bottlenecks: Bottlenecks | None = None
+        self.bottleneck_options: dict[str, Any] | None = None
 
     @property
     def device(self) -> torch.device:
@@ -106,6 +109,16 @@ class MultimodalModel(nn.Module):
                 head = HEADS.build(spec, **self._given)
                 initialise(head)
                 self.heads[name], self.head_specs[name] = head.to(self.device), dict(spec)
+
+    def add_bottlenecks(self, options: Mapping[str, Any]) -> None:
+        """Put bottlenecks into the encoders that say nothing yet, see `Bottlenecks`; those of an earlier training go on
+        where they are made alike. ValueError if they are not."""
+        if self.bottleneck_options is None:
+            self.bottlenecks = Bottlenecks(self.encoders, self.settings.width, **options).to(self.device)
+            self.bottlenecks.place()
+            self.bottleneck_options = dict(options)
+        elif self.bottleneck_options != dict(options):
+            raise ValueError(f"the model has bottlenecks already, made with {self.bottleneck_options}; choose these")
 
     def encode(self, modality: str, values: Tensor, mask: Tensor) -> Input:
         """Tokens [B, T, D] and their mask [B, T].
@@ -199,6 +212,7 @@ class MultimodalModel(nn.Module):
             "model": dataclasses.asdict(self.settings),
             "prepare": dataclasses.asdict(self.processor.prepare),
             "heads": self.head_specs,
+            "bottlenecks": self.bottleneck_options,
             "generation": {"beams": self.beams},
             "answers_by": self.answers_by,
             "compression": self.compression,
@@ -216,7 +230,10 @@ class MultimodalModel(nn.Module):
         processor = Processor.load(folder, prepare)
         model = cls(ModelSettings(**config["model"]), processor, config["heads"])
         model.beams = config["generation"]["beams"]
-        model.answers_by = config.get("answers_by")  # older models have none
+        # Older models have none of these.
+        model.answers_by = config.get("answers_by")
+        if config.get("bottlenecks") is not None:
+            model.add_bottlenecks(config["bottlenecks"])
         model.compression = config.get("compression")
         if model.compression is not None and model.compression["int8"]:
             to_int8(model)

@@ -1,6 +1,7 @@
-"""What of a pretrained model learns in a fine-tuning: all of it, or a small part, which is folded into it afterwards.
+"""What of a pretrained model learns in a fine-tuning: all of it, or a small part.
 
-So the model that is saved is made as any other, and serving knows nothing of how it was trained.
+What can be folded into the weights is, afterwards; what cannot is part of the model that is saved. So serving knows
+nothing of how a model was trained.
 """
 
 from collections.abc import Collection
@@ -11,12 +12,16 @@ import torch
 from torch import Tensor, nn
 from torch.nn.utils import parametrize
 
+from mmcore.models.bottlenecks import Bottlenecks
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.registry import Table
 
 
 class Adapter(Protocol):
     """What is done to a model before it is fine-tuned, and taken back after it."""
+
+    def check(self, model: MultimodalModel) -> None:
+        """ValueError for a model that cannot be fine-tuned so."""
 
     def attach(self, model: MultimodalModel, heads: Collection[str]) -> None:
         """Freeze the model but for those of its heads, and add what learns instead."""
@@ -32,6 +37,9 @@ ADAPTERS: Table[type[Adapter]] = Table("adapter")
 @dataclass(frozen=True)
 class Heads:
     """The heads of the task alone: a probe of what pretraining has learned (linear, if the head is)."""
+
+    def check(self, model: MultimodalModel) -> None:
+        pass
 
     def attach(self, model: MultimodalModel, heads: Collection[str]) -> None:
         if not heads:
@@ -57,6 +65,9 @@ class Lora:
         if self.rank < 1:
             raise ValueError(f"the rank of lora is {self.rank}; choose 1 or more")
 
+    def check(self, model: MultimodalModel) -> None:
+        pass
+
     def attach(self, model: MultimodalModel, heads: Collection[str]) -> None:
         _freeze(model, heads)
         for layer in _linear(model):
@@ -66,6 +77,28 @@ class Lora:
         for layer in _linear(model):
             if parametrize.is_parametrized(layer, "weight"):
                 parametrize.remove_parametrizations(layer, "weight", leave_parametrized=True)
+
+
+@ADAPTERS.add("bottleneck")
+@dataclass(frozen=True)
+class Bottleneck:
+    """Narrow layers, `size` numbers wide, in the encoders `among`, with weights that these share: see
+    `mmcore.models.bottlenecks`. They stay in the model. The task's heads learn as they are."""
+
+    size: int
+    among: list[str]
+
+    def check(self, model: MultimodalModel) -> None:
+        Bottlenecks(model.encoders, model.settings.width, size=self.size, among=self.among)
+
+    def attach(self, model: MultimodalModel, heads: Collection[str]) -> None:
+        _freeze(model, heads)
+        model.add_bottlenecks({"size": self.size, "among": self.among})
+        assert model.bottlenecks is not None
+        model.bottlenecks.requires_grad_(True)
+
+    def fold(self, model: MultimodalModel) -> None:
+        pass
 
 
 class LowRank(nn.Module):

@@ -18,6 +18,7 @@ from mmcore.training.beside import Beside
 from mmcore.training.blend import Start, check_share
 from mmcore.training.device import choose
 from mmcore.training.fit import FitResult, fit
+from mmcore.training.soup import check_members, soup
 from mmcore.workspace import write_json
 
 INITS = ("pretrained", "scratch")
@@ -32,34 +33,41 @@ def finetune(
     """
     own = settings.finetune[task]
     check_share(own.optim, f"finetune.{task}", own.init)
+    check_members(own.members, f"finetune.{task}", own.init)
     learner = TASKS.build(own.task)
     train, validation = Corpus(prepared, "train"), Corpus(prepared, "validation")
     trained = Beside(learner, own.beside, train) if own.beside else learner
     device = choose(settings.train)
     ranks.begin(device.torch)
-    torch.manual_seed(settings.seed)
-    if own.init == "pretrained":
-        model = MultimodalModel.load(pretrained)
-    elif own.init == "scratch":
-        model = MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
-    else:
-        raise ValueError(f"finetune.{task}.init is '{own.init}'; choose {' or '.join(INITS)}")
-    notes = [] if own.compress is None else compress.begin(model, own.compress)
-    begun = Start.of(model) if own.optim.start_share else None
-    learner.configure(model)
-    adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
-    if adapter is not None:
-        heads = trained.heads(train)
-        model.add_heads(heads)
-        adapter.attach(model, set(heads))
-    result = fit(
-        model, trained, train, validation, optim=own.optim, augment=own.augment, device=device, seed=settings.seed,
-        checkpoints=checkpoints, logs=logs, phase=f"finetune {task}",
-    )  # fmt: skip
-    if adapter is not None:
-        adapter.fold(model)
+    begun: Start | None = None
+    models, results, notes = [], [], []
+    for member in range(own.members):
+        model = _start(task, prepared, pretrained, settings)
+        notes = [] if own.compress is None else compress.begin(model, own.compress)
+        if own.optim.start_share and begun is None:
+            begun = Start.of(model)
+        learner.configure(model)
+        adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
+        if adapter is not None:
+            heads = trained.heads(train)
+            model.add_heads(heads)
+            adapter.attach(model, set(heads))
+        aside = f"member-{member}" if member else ""
+        result = fit(
+            model, trained, train, validation, optim=own.optim, augment=own.augment, device=device,
+            seed=settings.seed + member, checkpoints=checkpoints / aside, logs=logs / aside,
+            phase=f"finetune {task}" + (f" {member + 1}/{own.members}" if own.members > 1 else ""),
+        )  # fmt: skip
+        if adapter is not None:
+            adapter.fold(model)
+        models.append(model)
+        results.append(result)
+    model, result = models[0], results[0]
     if isinstance(trained, Beside):
         notes += trained.notes
+    if own.members > 1:
+        result, note = soup(models, results, learner, validation, own.optim)
+        notes.append(note)
     if begun is not None:
         result, note = begun.blend(model, learner, validation, own.optim, result)
         notes.append(note)
@@ -73,6 +81,17 @@ def finetune(
         checkpoint.remove(checkpoints)
     ranks.copy_files(output)
     ranks.end()
+
+
+def _start(task: str, prepared: Path, pretrained: Path, settings: Settings) -> MultimodalModel:
+    """The model that a fine-tuning begins with; each training of a task begins with the same random numbers."""
+    own = settings.finetune[task]
+    torch.manual_seed(settings.seed)
+    if own.init == "pretrained":
+        return MultimodalModel.load(pretrained)
+    if own.init == "scratch":
+        return MultimodalModel(settings.model, Processor.load(prepared, settings.prepare))
+    raise ValueError(f"finetune.{task}.init is '{own.init}'; choose {' or '.join(INITS)}")
 
 
 def lacking(task: str, prepared: Path, settings: Settings) -> str:

@@ -19,6 +19,7 @@ from mmcore.training.blend import check_share
 from mmcore.training.compress import check_compress
 from mmcore.training.device import choose
 from mmcore.training.finetune import INITS
+from mmcore.training.soup import check_members
 
 
 def rehearse(data: Path, settings: Settings) -> str:
@@ -41,8 +42,7 @@ def rehearse(data: Path, settings: Settings) -> str:
         looked_at += [(f"{name}, beside it", columns_of(one.inputs)) for one in beside if one.weight]
         check_terms(task, [term for one in beside for term in one.terms])
         check_share(own.optim, f"finetune.{name}", own.init)
-        if own.adapter is not None:
-            ADAPTERS.build(own.adapter)
+        check_members(own.members, f"finetune.{name}", own.init)
         if own.init not in INITS:
             raise ValueError(f"finetune.{name}.init is '{own.init}'; choose {' or '.join(INITS)}")
         if own.optim.steps and not task.learns:
@@ -55,6 +55,9 @@ def rehearse(data: Path, settings: Settings) -> str:
         raise ValueError(f"data/ has rows for none of the tasks: {told}; set others, or import rows that have them")
     # In real memory: the meta device would cost four seconds of imports, these models half a second.
     model = MultimodalModel(settings.model, Processor.made_up(settings.prepare))
+    for name in settings.tasks:
+        if (adapter := settings.finetune[name].adapter) is not None:
+            ADAPTERS.build(adapter).check(model)
     parameters = sum(parameter.numel() for parameter in model.parameters())
     for name in settings.tasks:
         check_compress(settings.finetune[name], f"finetune.{name}", copy.deepcopy(model))

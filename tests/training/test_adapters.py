@@ -13,10 +13,11 @@ from mmcore.training import fit
 from mmcore.training.adapters import ADAPTERS, LowRank
 from mmcore.training.finetune import finetune
 from mmcore.training.fit import Interrupted
-from tests.tiny import model, optim, write_prepared
+from tests.tiny import model, optim, picture, write_prepared
 from tests.training.test_pretrain import TASKS, settings
 
 LORA = {"name": "lora", "rank": 2, "scale": 4.0}
+BOTTLENECK = {"name": "bottleneck", "size": 3, "among": ["image", "text"]}
 QUESTIONS = {
     "name": "questions", "of": "image", "most": 4,
     "head": {"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}},
@@ -104,10 +105,33 @@ def test_lora_begins_with_the_model_as_it_is_and_folds_without_changing_what_it_
     assert made.state_dict().keys() == like.state_dict().keys()
 
 
-def test_an_interrupted_training_with_lora_ends_with_the_same_bits(
-    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+def test_with_a_bottleneck_it_alone_learns_and_stays_in_the_model(world: Path, tmp_path: Path) -> None:
+    folder = learned(world, tmp_path / "out", TASKS["captioning"], BOTTLENECK)
+    assert changes(folder, world) == {}
+    after = MultimodalModel.load(folder)
+    assert after.bottlenecks is not None
+    # Captioning looks at pictures.
+    assert all(layer[part].weight.any() for layer in after.bottlenecks.up for part in layer)
+    values = torch.from_numpy(picture("red", "left"))[None], torch.ones(1, dtype=torch.bool)
+    assert not torch.allclose(after.embed("image", *values), model().embed("image", *values), atol=1e-3)
+
+
+def test_with_a_bottleneck_the_heads_of_the_task_learn_too(world: Path, tmp_path: Path) -> None:
+    after = MultimodalModel.load(learned(world, tmp_path / "out", QUESTIONS, BOTTLENECK))
+    fresh = model()
+    ADAPTERS.build(BOTTLENECK).attach(fresh, set())
+    assert {name for name, one in fresh.named_parameters() if one.requires_grad} == {
+        name for name, _ in after.named_parameters() if name.startswith("bottlenecks.")
+    }
+    fresh.add_heads(after.head_specs)
+    assert not torch.equal(after.heads["answers_image"].out.weight, fresh.heads["answers_image"].out.weight)
+
+
+@pytest.mark.parametrize("adapter", [LORA, BOTTLENECK], ids=["lora", "bottleneck"])
+def test_an_interrupted_training_with_an_adapter_ends_with_the_same_bits(
+    world: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, adapter: dict[str, Any]
 ) -> None:
-    whole = learned(world, tmp_path / "whole", TASKS["captioning"], LORA)
+    whole = learned(world, tmp_path / "whole", TASKS["captioning"], adapter)
     taken = fit._State.take
 
     def stop_at_four(self: Any, *arguments: Any, **options: Any) -> Any:
@@ -117,14 +141,14 @@ def test_an_interrupted_training_with_lora_ends_with_the_same_bits(
 
     monkeypatch.setattr(fit._State, "take", stop_at_four)
     with pytest.raises(Interrupted):
-        learned(world, tmp_path / "part", TASKS["captioning"], LORA)
+        learned(world, tmp_path / "part", TASKS["captioning"], adapter)
     monkeypatch.undo()
-    part = learned(world, tmp_path / "part", TASKS["captioning"], LORA)
+    part = learned(world, tmp_path / "part", TASKS["captioning"], adapter)
     assert (part / "model.safetensors").read_bytes() == (whole / "model.safetensors").read_bytes()
 
 
 def test_an_adapter_that_is_none_is_named() -> None:
-    with pytest.raises(LookupError, match="no adapter named 'prefix'; choose one of: heads, lora"):
+    with pytest.raises(LookupError, match="no adapter named 'prefix'; choose one of: bottleneck, heads, lora"):
         ADAPTERS.build({"name": "prefix"})
     with pytest.raises(ValueError, match="rank of lora is 0"):
         ADAPTERS.build({**LORA, "rank": 0})

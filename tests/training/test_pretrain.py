@@ -34,7 +34,8 @@ def settings(**changes):
         model=MODEL,
         pretrain=PretrainSettings("scratch", OBJECTIVES, SHIFT, optim()),
         finetune={
-            name: FinetuneSettings("pretrained", None, None, spec, [], SHIFT, optim()) for name, spec in TASKS.items()
+            name: FinetuneSettings("pretrained", None, None, 1, spec, [], SHIFT, optim())
+            for name, spec in TASKS.items()
         },
         train=TrainSettings("cpu", 1, 1, torch.get_num_threads(), "auto"),
         **changes,

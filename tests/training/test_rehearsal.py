@@ -67,3 +67,6 @@ def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
     assert "finetune.captioning.init is 'foo'; choose pretrained or scratch" in said("captioning", init="foo")
     steps = dataclasses.replace(settings.finetune["anomalies"].optim, steps=5)
     assert "set finetune.anomalies.optim.steps to 0" in said("anomalies", optim=steps)
+    smelling = {"name": "bottleneck", "size": 8, "among": ["text", "smell"]}
+    assert "bottleneck is among 'smell'" in said("captioning", adapter=smelling)
+    assert "finetune.captioning.members is 2: trainings are" in said("captioning", init="scratch", members=2)
