@@ -34,7 +34,7 @@ def settings(**changes):
         model=MODEL,
         pretrain=PretrainSettings("scratch", OBJECTIVES, SHIFT, optim()),
         finetune={name: FinetuneSettings("pretrained", None, spec, [], SHIFT, optim()) for name, spec in TASKS.items()},
-        train=TrainSettings("cpu", 1, 1, torch.get_num_threads(), "auto"),
+        train=TrainSettings("cpu", 1, 1, torch.get_num_threads(), "auto", False),
         **changes,
     )
 
