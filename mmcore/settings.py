@@ -220,7 +220,8 @@ class FinetuneSettings:
 class TrainSettings:
     """Where and how training runs. `device`: auto (the GPU if there is one), cpu or cuda; `precision`: auto (bf16 on a
     GPU and on a CPU that computes in it, else fp32), fp32 or bf16. `devices`: how many GPUs of this machine, which
-    are leased (or processes, on a CPU), train together, on each of `nodes` machines."""
+    are leased (or processes, on a CPU), train together, on each of `nodes` machines. `shard`: whether each of them
+    holds its share of the weights, gradients and optimiser states alone, or all of them."""
 
     __pydantic_config__ = STRICT
     device: str
@@ -228,6 +229,13 @@ class TrainSettings:
     nodes: int
     threads: int
     precision: str
+    shard: bool
+
+    def __post_init__(self) -> None:
+        if self.shard and self.devices * self.nodes == 1:
+            raise ValueError(
+                "shard is true, and one device has nobody to share with; set devices to 2 or more, or shard to false"
+            )
 
 
 @dataclass(frozen=True)

@@ -36,6 +36,8 @@ from mmcore.workspace import (
 
 # A stage whose run was killed a moment ago may still be writing its last checkpoint.
 LAST_SAVE_SECONDS = 20.0
+# Settings that change no more than the rounding of what is learned.
+SPREAD = ("train.devices", "train.nodes", "train.shard")
 
 
 @dataclass(frozen=True)
@@ -307,8 +309,9 @@ def _only_listed_code(workspace: Workspace, name: str) -> Iterator[None]:
 
 
 def _checkpoints(workspace: Workspace, name: str, lineage: dict[str, Any]) -> Path:
-    """Where a stage's checkpoints lie: another lineage is another training."""
-    key = hashlib.sha256(json.dumps(lineage, sort_keys=True).encode()).hexdigest()[:16]
+    """Where a stage's checkpoints lie: another lineage is another training, but on how many devices it is done."""
+    settings = {name: value for name, value in lineage.get("settings", {}).items() if name not in SPREAD}
+    key = hashlib.sha256(json.dumps({**lineage, "settings": settings}, sort_keys=True).encode()).hexdigest()[:16]
     return workspace.state / "checkpoints" / name / key
 
 

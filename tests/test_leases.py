@@ -153,7 +153,7 @@ def test_more_than_there_are_is_refused_and_none_is_asked_for_on_a_processor(fol
     ):
         leases.lease(["GPU-1", "GPU-2", "GPU-1"], 3, "me")
     for device in ("cpu", "auto") if not hardware.gpu_visible() else ("cpu",):
-        assert leases.gpus(TrainSettings(device, 2, 1, 1, "auto"), 2, "me") == leases.Lease()
+        assert leases.gpus(TrainSettings(device, 2, 1, 1, "auto", False), 2, "me") == leases.Lease()
     assert not folder.exists()
 
 
@@ -236,7 +236,7 @@ def test_a_process_sees_what_it_has_leased_and_nothing_else(
     first = start("first", 1, "MIG-1")
     line(first.stdout)
     monkeypatch.setenv("CUDA_VISIBLE_DEVICES", "MIG-1,MIG-2,MIG-3")
-    held = leases.gpus(TrainSettings("cuda", 2, 1, 1, "auto"), 2, "me")
+    held = leases.gpus(TrainSettings("cuda", 2, 1, 1, "auto", False), 2, "me")
     assert os.environ["CUDA_VISIBLE_DEVICES"] == ",".join(held.devices) == "MIG-2,MIG-3"
     for handle in held.handles:
         os.close(handle)

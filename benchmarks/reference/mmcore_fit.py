@@ -94,7 +94,9 @@ def train(precision: str, count: int, took: Callable[[], None], source: Source |
         weight_decay=work.DECAY, warmup_steps=0, clip_norm=1.0, ema=None, start_share=0.0, chunk=None,
         validate_every=count + 1,
     )  # fmt: skip
-    settings = TrainSettings(device="cpu", devices=1, nodes=1, threads=torch.get_num_threads(), precision=precision)
+    settings = TrainSettings(
+        device="cpu", devices=1, nodes=1, threads=torch.get_num_threads(), precision=precision, shard=False
+    )
     with tempfile.TemporaryDirectory(prefix="mmcore-bench-") as folder:
         fit(
             model(), Learner(took, source or Ready()), None, None, optim=optim, device=choose(settings), seed=0,

@@ -8,16 +8,18 @@ the ranks it is the loss of the whole batch, and so is its gradient.
 import contextlib
 import json
 import os
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from contextvars import ContextVar
 from pathlib import Path
 from typing import Any
 
 import torch
 import torch.distributed as dist
+import torch.nn.functional as F
 from torch import Tensor
 
 COPIED_AT_ONCE = 1 << 26
+TOLD = 1 << 10  # bytes
 # Of the thread that has entered `alone`: another one may be drawing a batch for all ranks meanwhile.
 _alone: ContextVar[bool] = ContextVar("alone", default=False)
 
@@ -106,6 +108,37 @@ def from_first(values: dict[str, float]) -> dict[str, float]:
     content = content if rank() == 0 else torch.empty(int(length), dtype=torch.uint8)
     dist.broadcast(content, 0)
     return dict(json.loads(bytes(content.tolist())))
+
+
+class Beside:
+    """The ranks as they do something together beside the training, each in a thread: with an exchange of their own."""
+
+    def __init__(self) -> None:
+        self._group = dist.new_group(backend="gloo") if size() > 1 else None
+
+    def each(self, work: Callable[[], str]) -> list[str]:
+        """What `work`, which every rank does by itself, returned on each of them. OSError on all if it raised one on
+        any of them."""
+        if self._group is None:
+            return [work()]
+        try:
+            told, failed = work(), False
+        except OSError as error:
+            told, failed = f"rank {rank()}: {error}", True
+        content = torch.tensor([failed, *told.encode()][:TOLD], dtype=torch.uint8)
+        lengths, contents = (
+            [torch.empty_like(own) for _ in range(size())] for own in (torch.tensor(0), torch.empty(TOLD).byte())
+        )
+        dist.all_gather(lengths, torch.tensor(len(content)), self._group)
+        dist.all_gather(contents, F.pad(content, (0, TOLD - len(content))), self._group)
+        words = [
+            bytes(one[1 : int(length)].tolist()).decode(errors="ignore")
+            for one, length in zip(contents, lengths, strict=True)
+        ]
+        for one, word in zip(contents, words, strict=True):
+            if one[0]:
+                raise OSError(word)
+        return words
 
 
 def copy_files(folder: Path) -> None:

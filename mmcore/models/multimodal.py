@@ -17,6 +17,7 @@ from safetensors.torch import load_file, save_file
 from torch import Tensor, nn
 from torch.utils.checkpoint import checkpoint
 
+from mmcore.data import ranks
 from mmcore.data.batches import READ
 from mmcore.models.bottlenecks import Bottlenecks
 from mmcore.models.compression import in_float, to_int8
@@ -129,11 +130,13 @@ class MultimodalModel(nn.Module):
         pass.
         """
         encoder = self._encoder(modality)
-        if self.chunk is None or len(values) <= self.chunk or not torch.is_grad_enabled():
+        # As often on every rank, whatever its share: ranks that share the weights, too, gather them for each call.
+        most = 0 if self.chunk is None or not torch.is_grad_enabled() else ranks.largest(len(values))
+        if self.chunk is None or most <= self.chunk:
             tokens_BTD, mask_BT = encoder(values, mask)
             return tokens_BTD, mask_BT
-        parts = zip(torch.split(values, self.chunk), torch.split(mask, self.chunk), strict=True)
-        done = [checkpoint(encoder, *part, use_reentrant=False) for part in parts]
+        chunks = [slice(start, start + self.chunk) for start in range(0, most, self.chunk)]
+        done = [checkpoint(encoder, values[part], mask[part], use_reentrant=False) for part in chunks]
         return torch.cat([tokens for tokens, _ in done]), torch.cat([mask for _, mask in done])
 
     def project(self, modality: str, tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -254,14 +257,18 @@ class MultimodalModel(nn.Module):
         return model.to(device or torch.device("cpu")).eval()
 
     def restore(self, weights: Mapping[str, Tensor], source: str) -> None:
-        """Take over `weights`; ValueError naming `source` and the first weight that is missing, extra or misshapen."""
+        """Take over `weights`, once they are checked (`check_weights`)."""
+        self.check_weights(weights, source)
+        self.load_state_dict(dict(weights))
+
+    def check_weights(self, weights: Mapping[str, Tensor], source: str) -> None:
+        """ValueError naming `source` and the first of `weights` that is missing, extra or misshapen."""
         own = self.state_dict()
         for name in sorted(set(own) ^ set(weights)):
             raise ValueError(f"{source}: weight '{name}' is {'missing' if name in own else 'not part of the model'}")
         for name, tensor in weights.items():
             if tensor.shape != own[name].shape:
                 raise ValueError(f"{source}: weight '{name}' is {list(tensor.shape)}, not {list(own[name].shape)}")
-        self.load_state_dict(dict(weights))
 
     def _nothing(self, rows: int) -> Input:
         """What a decoder sees where there is nothing to look at: one token that does not count."""

@@ -15,11 +15,13 @@ from mmcore.settings import TrainSettings
 
 @dataclass(frozen=True)
 class Device:
-    """A device, the precision of its matrix products (`fp32` or `bf16`) and a line that names it to people."""
+    """A device, the precision of its matrix products (`fp32` or `bf16`) and a line that names it to people. `shard`:
+    whether it is to hold its share of what is trained alone, where there are others."""
 
     torch: torch.device
     precision: str
     name: str
+    shard: bool = False
 
 
 def choose(train: TrainSettings) -> Device:
@@ -38,7 +40,7 @@ def choose(train: TrainSettings) -> Device:
         native = "bf16" if hardware.cpu_has_bf16() else "fp32"
         precision = native if train.precision == "auto" else train.precision
         threads = f"{train.threads} thread{'s' * (train.threads > 1)}"
-        return Device(torch.device("cpu"), precision, f"CPU, {threads}, {precision}")
+        return Device(torch.device("cpu"), precision, f"CPU, {threads}, {precision}", train.shard)
     if not torch.cuda.is_available():
         raise ValueError(_why_not())
     # cuBLAS repeats its results only with a fixed workspace, which it reads when it starts.
@@ -48,7 +50,8 @@ def choose(train: TrainSettings) -> Device:
     precision = "bf16" if train.precision == "auto" else train.precision
     number = int(os.environ.get("LOCAL_RANK", 0))
     torch.cuda.set_device(number)
-    return Device(torch.device("cuda", number), precision, f"{torch.cuda.get_device_name()}, {precision}")
+    name = f"{torch.cuda.get_device_name()}, {precision}"
+    return Device(torch.device("cuda", number), precision, name, train.shard)
 
 
 def _why_not() -> str:

@@ -14,7 +14,7 @@ from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import contextmanager
 from dataclasses import dataclass
 from pathlib import Path
-from typing import Any, Protocol
+from typing import Any, Protocol, cast
 
 import torch
 from torch import Tensor
@@ -26,7 +26,7 @@ from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.settings import AugmentSettings, Component, OptimSettings
 from mmcore.training import checkpoint as checkpoints_of
-from mmcore.training.checkpoint import Checkpoint
+from mmcore.training.checkpoint import Checkpoint, Saver
 from mmcore.training.device import Device, most_memory, peak
 from mmcore.training.operations import Effort
 from mmcore.training.optim import Average, Optimiser, Weights, clip, learning_rate
@@ -103,10 +103,10 @@ def fit(
     """
     model.chunk = optim.chunk
     model.add_heads(learner.heads(train))
-    model.to(device.torch)
     source = learner.batches(train, model.processor, batch_size=optim.batch_size, seed=seed, augment=augment)
     state = _State(model, learner, optim, device, seed)
     state.resume(checkpoints)
+    saver = Saver(checkpoints, sharded=state.weights.together)
     log = Log(logs / "curves.csv", learner.terms, phase, optim.steps, done=state.step)
     if not optim.steps:
         state.validate(validation)  # what is judged is the model as it came
@@ -121,18 +121,23 @@ def fit(
                 log.append(state.row())
             if state.step % optim.validate_every == 0 or last:
                 log.append({"step": state.step, "validation": state.validate(validation)})
-                state.save(checkpoints)
+                saver.save(state.checkpoint())
             elif state.stopping:
-                state.save(checkpoints)
+                saver.save(state.checkpoint())
             if state.stopping and not last:
+                saver.wait()
                 raise Interrupted(f"{phase} was stopped after step {state.step} of {optim.steps}; it can go on")
+    saver.wait()
     return state.finish()
 
 
-def validated(model: MultimodalModel, learner: Learner, corpus: Rows, *, batch_size: int) -> dict[str, float]:
-    """The numbers of `model`, which is in evaluation mode, on `corpus`; rank 0 finds them for all."""
+def validated(
+    model: MultimodalModel, learner: Learner, corpus: Rows, *, batch_size: int, together: bool = False
+) -> dict[str, float]:
+    """The numbers of `model`, which is in evaluation mode, on `corpus`; rank 0 finds them for all, or, `together`, each
+    rank the same ones."""
     numbers: dict[str, float] = {}
-    if ranks.rank() == 0:
+    if together or ranks.rank() == 0:
         with ranks.alone():
             numbers = learner.validate(model, corpus, batch_size=batch_size)
     return ranks.from_first(numbers)
@@ -144,8 +149,9 @@ class _State:
     def __init__(
         self, model: MultimodalModel, learner: Learner, optim: OptimSettings, device: Device, seed: int
     ) -> None:
-        self.model, self.learner, self.optim, self.device, self.seed = model, learner, optim, device, seed
-        self.weights = Weights(model.train(), device.precision, model.masks)
+        self.learner, self.optim, self.device, self.seed = learner, optim, device, seed
+        self.weights = _weights(model.train(), device)
+        self.model = cast(MultimodalModel, self.weights.model)
         self.optimiser = Optimiser(self.weights, optim, model.rates)
         self.average = Average(self.weights.state(), optim.ema) if optim.ema is not None else None
         self.effort, self.peak = Effort(), peak(device)
@@ -169,7 +175,7 @@ class _State:
         # What a step draws depends on its number alone: a resumed training draws the same, with nothing saved.
         torch.manual_seed(self.seed * 1_000_003 + self.step)
         with self.effort.of(batch.kind):
-            losses = self.learner.loss(self.model, batch.to(self.device.torch))
+            losses = self.weights.run(lambda: self.learner.loss(self.model, batch.to(self.device.torch)))
             total = torch.stack([widened(value) for value in losses.values()]).sum()
             total.backward()  # type: ignore[no-untyped-call]
         norm = self.weights.collect()
@@ -230,14 +236,17 @@ class _State:
         """The headline number on `corpus`; the weights are kept if it is the best so far."""
         name, direction = self.learner.headline
         with self._evaluating():
-            numbers = validated(self.model, self.learner, corpus, batch_size=self.optim.batch_size)
+            size, together = self.optim.batch_size, self.weights.together
+            numbers = self.weights.run(
+                lambda: validated(self.model, self.learner, corpus, batch_size=size, together=together)
+            )
         value, best = numbers[name], self.best_validation.get(name)
         if best is None or (value < best if direction == "min" else value > best):
-            self.best = {key: tensor.detach().clone() for key, tensor in self._weights().items()}
+            self.best = {key: tensor.detach().clone() for key, tensor in self._counting().items()}
             self.best_step, self.best_validation = self.step, numbers
         return value
 
-    def _weights(self) -> dict[str, Tensor]:
+    def _counting(self) -> dict[str, Tensor]:
         """The weights that count: the average where there is one."""
         return dict(self.average.weights) if self.average is not None else self.weights.state()
 
@@ -245,30 +254,34 @@ class _State:
     def _evaluating(self) -> Iterator[None]:
         own = None
         if self.average is not None:
-            own = {name: tensor.clone() for name, tensor in self.model.state_dict().items()}
-            self.model.load_state_dict(self.average.weights)
+            own = {name: tensor.clone() for name, tensor in self.weights.state().items()}
+            self.weights.load(self.average.weights)
         self.model.eval()
         yield
         self.model.train()
         if own is not None:
-            self.model.load_state_dict(own)
+            self.weights.load(own)
 
-    def save(self, folder: Path) -> None:
-        """Write a checkpoint; rank 0 does it for all."""
-        if ranks.rank():
-            return
-        tensors = {f"model.{name}": tensor for name, tensor in self.weights.state().items()}
-        tensors |= {f"best.{name}": tensor for name, tensor in self.best.items()}
-        for name, slots in self.optimiser.slots.items():
-            tensors |= {f"optimiser.{slot}.{name}": value for slot, value in slots.items()}
+    def checkpoint(self) -> Checkpoint:
+        """All of this that the rank is to save."""
+        parts: dict[str, dict[str, Tensor]] = {"model": self.weights.state(), "best": self.best}
         if self.average is not None:
-            tensors |= {f"average.{name}": tensor for name, tensor in self.average.weights.items()}
+            parts["average"] = self.average.weights
+        for name, slots in self.optimiser.slots.items():
+            for slot, tensor in slots.items():
+                parts.setdefault(f"optimiser.{slot}", {})[name] = tensor
+        tensors = {
+            f"{kind}.{name}": tensor
+            for kind, part in parts.items()
+            for name, tensor in part.items()
+            if self.weights.saved(name, tensor)
+        }
         numbers = {
             "seconds": self.seconds, "skipped": self.skipped, "failures": self.failures, "failing": self.failing,
             "best_step": self.best_step, "best_validation": self.best_validation,
             "updates": self.average.updates if self.average is not None else 0,
         }  # fmt: skip
-        checkpoints_of.save(folder, Checkpoint(self.step, tensors, numbers))
+        return Checkpoint(self.step, tensors, numbers)
 
     def resume(self, folder: Path) -> None:
         """Take over the newest complete checkpoint in `folder`, if there is one."""
@@ -281,16 +294,16 @@ class _State:
             )
         if found is None:
             return
+        model = {key.removeprefix("model."): found.tensors[key] for key in found.tensors if key.startswith("model.")}
+        self.model.check_weights(model, f"checkpoint {folder}")
         parts: dict[str, dict[str, Tensor]] = {}
         for key, tensor in found.tensors.items():
             kind, _, name = key.partition(".")
-            parts.setdefault(kind, {})[name] = tensor.to(self.device.torch)
-        self.model.restore(parts["model"], f"checkpoint {folder}")
+            slot, _, name = name.partition(".") if kind == "optimiser" else ("", "", name)
+            own = self.weights.share(name, tensor).to(self.device.torch)
+            (self.optimiser.slots if slot else parts).setdefault(name if slot else kind, {})[slot or name] = own
         self.weights.load(parts["model"])
         self.best = parts.get("best", {})
-        for key, tensor in parts.get("optimiser", {}).items():
-            slot, _, name = key.partition(".")
-            self.optimiser.slots.setdefault(name, {})[slot] = tensor
         if self.average is not None:
             self.average.load(parts["average"], found.numbers["updates"])
         self.step, self.seconds = found.step, found.numbers["seconds"]
@@ -300,10 +313,16 @@ class _State:
         self._logged_seconds = self.seconds
 
     def finish(self) -> FitResult:
-        self.weights.restore()
-        self.model.load_state_dict(self.best)
-        self.model.eval()
+        self.weights.restore(self.best)
         return FitResult(self.step, self.skipped, self.best_step, self.best_validation)
+
+
+def _weights(model: MultimodalModel, device: Device) -> Weights:
+    if not device.shard or ranks.size() == 1:
+        return Weights(model.to(device.torch), device.precision, model.masks)
+    from mmcore.training.sharding import ShardedWeights  # noqa: PLC0415 (it imports torch's compiler: seconds)
+
+    return ShardedWeights(model, device)
 
 
 class Log:

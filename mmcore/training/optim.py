@@ -1,7 +1,8 @@
 """The weights that are trained, the optimiser, its schedule, and an average of the weights."""
 
 import math
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from typing import TypeVar
 
 import torch
 from torch import Tensor, nn
@@ -14,6 +15,7 @@ from mmcore.settings import OptimSettings
 BETAS = (0.9, 0.98)
 EPSILON = 1e-6
 MOMENTUM = 0.95
+Result = TypeVar("Result")
 
 
 class Weights:
@@ -22,8 +24,10 @@ class Weights:
     In bf16 the model holds a rounded copy, in which small updates would be lost; single numbers stay in float32 there,
     too. `exact`: the tensors by name; `rounded`: whether the model has copies. `gradients`: theirs after `collect`,
     without those that had none; frozen weights never have one. `masks`, by name: where a weight may move; elsewhere it
-    is zero and stays zero.
+    is zero and stays zero. `together`: whether the model computes on all ranks at once, or on none.
     """
+
+    together = False
 
     def __init__(self, model: nn.Module, precision: str, masks: Mapping[str, Tensor] | None = None) -> None:
         self.model = model
@@ -38,6 +42,10 @@ class Weights:
                 if parameter.ndim:
                     parameter.data = parameter.data.bfloat16()
 
+    def run(self, work: Callable[[], Result]) -> Result:
+        """What `work`, which computes with the model, returns."""
+        return work()
+
     def clear(self) -> None:
         """Forget the gradients. Not by the model's own `zero_grad`, which looks for its weights every time anew."""
         for parameter in self.own.values():
@@ -46,15 +54,16 @@ class Weights:
     def collect(self) -> Tensor:
         """Take the gradients over from the model, averaged over the ranks; returns their norm."""
         if ranks.size() > 1:
-            self._exchange()
+            self._exchange([parameter for parameter in self.own.values() if parameter.requires_grad])
         self.gradients = {name: widened(p.grad) for name, p in self.own.items() if p.grad is not None}
         for name in self.gradients.keys() & self.masks.keys():
             self.gradients[name] *= self.masks[name]
         return torch.nn.utils.get_total_norm(list(self.gradients.values()))
 
-    def _exchange(self) -> None:
+    def _exchange(self, parameters: Sequence[nn.Parameter]) -> None:
+        if not parameters:
+            return
         # A weight that took no part on one rank may have taken part on another.
-        parameters = [parameter for parameter in self.own.values() if parameter.requires_grad]
         present = parameters[0].new_tensor([p.grad is not None for p in parameters], dtype=torch.float32)
         for parameter in parameters:
             if parameter.grad is None:
@@ -81,10 +90,25 @@ class Weights:
             tensor.copy_(state[name])
         self.publish()
 
-    def restore(self) -> None:
-        """Give the model the exact weights to keep."""
+    def saved(self, name: str, tensor: Tensor) -> bool:
+        """Whether this rank is to save the `tensor` that belongs to the weight of this name."""
+        return ranks.rank() == 0
+
+    def share(self, name: str, tensor: Tensor) -> Tensor:
+        """What this rank works with of a saved `tensor` that belongs to the weight of this name."""
+        return tensor
+
+    def in_full(self, names: Sequence[str], updates: Sequence[Tensor]) -> Iterator[dict[str, tuple[Tensor, Tensor]]]:
+        """The weights of these names, each with the tensor that belongs to it, as many at once as may be; what is done
+        to the weights before the next are asked for counts."""
+        yield {name: (self.exact[name], update) for name, update in zip(names, updates, strict=True)}
+
+    def restore(self, state: Mapping[str, Tensor]) -> None:
+        """Leave the model, in evaluation mode, with the exact weights `state`."""
         for name, parameter in self.own.items():
             parameter.data = self.exact[name]
+        self.model.load_state_dict(state)
+        self.model.eval()
 
 
 class Optimiser:
@@ -140,17 +164,22 @@ class Optimiser:
         momenta = [self._slots(name, "momentum")["momentum"] for name in names]
         torch._foreach_lerp_(momenta, gradients, 1 - MOMENTUM)
         ahead = torch._foreach_lerp(gradients, momenta, MOMENTUM)
+        for pairs in self._weights.in_full(names, ahead):
+            self._move(pairs, rate, decay)
+
+    def _move(self, pairs: Mapping[str, tuple[Tensor, Tensor]], rate: float, decay: float) -> None:
+        """Move weights along their updates, turned."""
         alike: dict[tuple[int, ...], list[tuple[Tensor, Tensor]]] = {}
-        for name, update in zip(names, ahead, strict=True):
-            count, weight = self._stacked.get(name, 1), self._weights.exact[name]
+        for name, (weight, update) in pairs.items():
+            count = self._stacked.get(name, 1)
             # Lying, so that matrices of either direction are one product.
             flat = weight.view(len(weight), -1), update.reshape(len(update), -1)  # what moves is the weight itself
             for own_RC, update_RC in zip(*(part.chunk(count) for part in flat), strict=True):
                 if len(own_RC) > own_RC.shape[1]:
                     own_RC, update_RC = own_RC.T, update_RC.T
                 alike.setdefault(tuple(own_RC.shape), []).append((own_RC, update_RC))
-        for (_, longer), pairs in alike.items():
-            weights, updates = zip(*pairs, strict=True)
+        for (_, longer), parts in alike.items():
+            weights, updates = zip(*parts, strict=True)
             stacked_NRC = torch.stack(updates)
             directions = turning(stacked_NRC.bfloat16() if self._weights.rounded else stacked_NRC).to(stacked_NRC.dtype)
             torch._foreach_mul_(weights, 1 - rate * decay)

@@ -8,7 +8,7 @@ from mmcore import hardware
 from mmcore.settings import TrainSettings
 from mmcore.training.device import Device, choose, peak
 
-TRAIN = TrainSettings(device="cpu", devices=1, nodes=1, threads=torch.get_num_threads(), precision="auto")
+TRAIN = TrainSettings(device="cpu", devices=1, nodes=1, threads=torch.get_num_threads(), precision="auto", shard=False)
 
 
 def test_a_cpu_computes_in_bf16_only_where_it_can_unless_told_otherwise(tmp_path, monkeypatch):

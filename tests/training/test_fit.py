@@ -302,5 +302,5 @@ def test_frozen_weights_are_rounded_with_the_rest_and_come_back_exact():
     before = made.get_parameter("encoders.image.patches.weight").clone()
     weights = Weights(made, "bf16")
     assert made.get_parameter("encoders.image.patches.weight").dtype == torch.bfloat16
-    weights.restore()
+    weights.restore(weights.state())
     assert torch.equal(made.get_parameter("encoders.image.patches.weight"), before)

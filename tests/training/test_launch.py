@@ -22,7 +22,7 @@ from mmcore import leases
 from mmcore.settings import TrainSettings
 from mmcore.training.launch import launch
 held = leases.lease(["GPU-1"], 1, "the stage")
-launch(["stage", "pretrain", "--rank", "output"], TrainSettings("cpu", 2, 1, 1, "fp32"), keep=held.handles)
+launch(["stage", "pretrain", "--rank", "output"], TrainSettings("cpu", 2, 1, 1, "fp32", False), keep=held.handles)
 """
 # Imported by every rank, in place of a training: at SIGTERM it takes two seconds to save, as it were.
 RANK = """

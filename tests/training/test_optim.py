@@ -65,7 +65,7 @@ def test_in_bf16_updates_too_small_for_it_add_up_all_the_same():
         weights.publish()
     assert layer.weight.dtype == torch.bfloat16
     assert layer.weight.item() == pytest.approx(1.016, abs=0.004)
-    weights.restore()
+    weights.restore(weights.state())
     assert layer.weight.item() == pytest.approx(1.016, abs=1e-5)
 
 

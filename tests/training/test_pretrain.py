@@ -37,7 +37,7 @@ def settings(**changes):
             name: FinetuneSettings("pretrained", None, None, 1, spec, [], SHIFT, optim())
             for name, spec in TASKS.items()
         },
-        train=TrainSettings("cpu", 1, 1, torch.get_num_threads(), "auto"),
+        train=TrainSettings("cpu", 1, 1, torch.get_num_threads(), "auto", False),
         **changes,
     )
 
