@@ -5,6 +5,7 @@ import pytest
 
 from mmcore.data import digitworld
 from mmcore.params import load
+from mmcore.settings import CompressSettings, TrainSettings
 from mmcore.training.rehearsal import rehearse
 from tests.conftest import ROOT
 
@@ -44,11 +45,11 @@ def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
     digitworld.generate(tmp_path, scenes=(8, 4, 4), clips=(4, 2, 2), sentiments=(8, 4, 4), faults=(0, 0, 0))
     settings = load(ROOT / "params.yaml")
 
-    def said(section: str, **changes: object) -> str:
+    def said(section: str, train: TrainSettings = settings.train, **changes: object) -> str:
         own = dataclasses.replace(settings.finetune[section], **changes)  # type: ignore[arg-type]
         encoders = {name: spec for name, spec in settings.model.encoders.items() if name != "audio"}
         made = dataclasses.replace(
-            settings, tasks=[section], finetune={section: own},
+            settings, tasks=[section], finetune={section: own}, train=train,
             model=dataclasses.replace(settings.model, encoders=encoders),
             pretrain=dataclasses.replace(settings.pretrain, objectives=settings.pretrain.objectives[:1]),
         )  # fmt: skip
@@ -70,3 +71,8 @@ def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
     smelling = {"name": "bottleneck", "size": 8, "among": ["text", "smell"]}
     assert "bottleneck is among 'smell'" in said("captioning", adapter=smelling)
     assert "finetune.captioning.members is 2: trainings are" in said("captioning", init="scratch", members=2)
+    shared = dataclasses.replace(settings.train, devices=2, shard=True)
+    pruned = CompressSettings(prune=0.5, drop_layers={}, int8=False)
+    assert "finetune.captioning.compress.prune needs all weights on every device" in said(
+        "captioning", train=shared, compress=pruned
+    )
