@@ -33,7 +33,9 @@ def settings(**changes):
         prepare=PREPARE,
         model=MODEL,
         pretrain=PretrainSettings("scratch", OBJECTIVES, SHIFT, optim()),
-        finetune={name: FinetuneSettings("pretrained", None, None, spec, [], SHIFT, optim()) for name, spec in TASKS.items()},
+        finetune={
+            name: FinetuneSettings("pretrained", None, None, spec, [], SHIFT, optim()) for name, spec in TASKS.items()
+        },
         train=TrainSettings("cpu", 1, 1, torch.get_num_threads(), "auto"),
         **changes,
     )
