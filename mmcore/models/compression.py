@@ -69,8 +69,9 @@ def to_int8(model: nn.Module) -> None:
     """Make linear layers, convolutions and word vectors hold their weights in int8. Biases, norms and positions, few as
     they are, stay as they were; nothing of the model learns any more."""
     model.requires_grad_(False)
-    for layer in list(model.modules()):
-        if isinstance(layer, (*PRODUCTS, nn.Embedding)) and "weight" in layer._parameters:
+    for part in list(model.modules()):
+        if isinstance(part, (*PRODUCTS, nn.Embedding)) and "weight" in part._parameters:
+            layer: Any = part
             whole, factors = rounded(layer.weight)
             del layer.weight
             layer.register_buffer("values", whole.to(torch.int8))
@@ -135,9 +136,7 @@ def drop_layers(model: Any, counts: Mapping[str, int]) -> None:
         part, spec = own[name]
         left = len(part.blocks) - count
         if not 1 <= left <= len(part.blocks):
-            raise ValueError(
-                f"drop_layers takes {count} of the {len(part.blocks)} layers of {name}; leave at least one"
-            )
+            raise ValueError(f"drop_layers takes {count} of {len(part.blocks)} layers of {name}; leave at least one")
         part.blocks = part.blocks[:left]
         if name == "decoder":
             decoder = {**spec, "layers": left}

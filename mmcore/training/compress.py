@@ -23,13 +23,13 @@ def check_compress(own: FinetuneSettings, section: str, model: MultimodalModel) 
         return
     if own.init == "scratch" and (wanted.prune or wanted.drop_layers):
         raise ValueError(
-            f"{section}.compress prunes or drops layers, and {section}.init is scratch: random weights do not tell what "
-            "can be missed; set init to pretrained, or give the model fewer layers"
+            f"{section}.compress prunes or drops layers, and {section}.init is scratch: random weights do not tell "
+            "what can be missed; set init to pretrained, or give the model fewer layers"
         )
     if wanted.prune and own.adapter is not None and own.adapter["name"] == "lora":
         raise ValueError(
-            f"{section}.compress.prune makes zeros, and what the adapter lora learns would be added to them; set one of "
-            "the two to null or 0"
+            f"{section}.compress.prune makes zeros, and what the adapter lora learns would be added to them; set one "
+            "of the two to null or 0"
         )
     try:
         drop_layers(model, wanted.drop_layers)

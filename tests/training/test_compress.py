@@ -185,7 +185,7 @@ def test_what_does_not_go_together_is_named() -> None:
     assert "finetune.x.compress.prune makes zeros" in said(compress=pruned, adapter=LORA)
     assert "finetune.x.init is scratch" in said(compress=pruned, init="scratch")
     fewer = dataclasses.replace(NOTHING, drop_layers={"text": 2})
-    assert said(compress=fewer).startswith("finetune.x.compress.drop_layers takes 2 of the 2 layers of text")
+    assert said(compress=fewer).startswith("finetune.x.compress.drop_layers takes 2 of 2 layers of text")
     assert "names 'smell'" in said(compress=dataclasses.replace(NOTHING, drop_layers={"smell": 1}))
     fine = dataclasses.replace(
         settings().finetune["captioning"], compress=CompressSettings(0.5, {"text": 1}, True), adapter={"name": "heads"}

@@ -66,6 +66,8 @@ def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
         "captioning", beside=[{**contrast, "among": ["audio", "text"]}]
     )
     assert "finetune.captioning.init is 'foo'; choose pretrained or scratch" in said("captioning", init="foo")
+    fewer = CompressSettings(prune=0.0, drop_layers={"text": 2}, int8=False)
+    assert "finetune.captioning.compress.drop_layers takes 2 of 2 layers of text" in said("captioning", compress=fewer)
     steps = dataclasses.replace(settings.finetune["anomalies"].optim, steps=5)
     assert "set finetune.anomalies.optim.steps to 0" in said("anomalies", optim=steps)
     smelling = {"name": "bottleneck", "size": 8, "among": ["text", "smell"]}
