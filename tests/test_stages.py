@@ -112,3 +112,11 @@ def test_a_stage_waits_for_its_gpu_says_who_has_it_and_ends_when_it_is_told_to(
         "state": "interrupted", "reason": "stopped while waiting for GPUs", "error": "KeyboardInterrupt"
     }  # fmt: skip
     assert not workspace.pretrained.exists()
+
+
+def test_a_training_may_go_on_with_another_number_of_devices_and_with_no_other_setting(tmp_path):
+    workspace, lineage = Workspace(tmp_path), {"settings": {"train.devices": 2, "train.shard": True, "seed": 1}}
+    one = {"settings": {"train.devices": 1, "train.shard": False, "seed": 1}}
+    assert stages._checkpoints(workspace, "pretrain", lineage) == stages._checkpoints(workspace, "pretrain", one)
+    other = {"settings": {**one["settings"], "seed": 2}}
+    assert stages._checkpoints(workspace, "pretrain", other) != stages._checkpoints(workspace, "pretrain", one)

@@ -108,7 +108,7 @@ def test_a_training_stage_depends_on_all_settings_that_shape_it_and_on_no_others
         "plugins",
         "prepare",
         "model",
-        *(f"train.{name}" for name in ("devices", "nodes", "threads", "precision")),
+        *(f"train.{name}" for name in ("devices", "nodes", "threads", "precision", "shard")),
     }
     assert set(stages["pretrain"]["params"]) == common | {"pretrain"}
     assert set(stages["finetune"]["do"]["params"]) == common | {"finetune.${item}"}

@@ -110,7 +110,7 @@ def from_first(values: dict[str, float]) -> dict[str, float]:
     return dict(json.loads(bytes(content.tolist())))
 
 
-class Beside:
+class Crew:
     """The ranks as they do something together beside the training, each in a thread: with an exchange of their own."""
 
     def __init__(self) -> None:

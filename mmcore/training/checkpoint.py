@@ -39,15 +39,15 @@ class Checkpoint:
     numbers: Mapping[str, Any]
 
 
-def save(folder: Path, checkpoint: Checkpoint, *, keep: int = 2, beside: ranks.Beside | None = None) -> Path:
+def save(folder: Path, checkpoint: Checkpoint, *, keep: int = 2, crew: ranks.Crew | None = None) -> Path:
     """Write the checkpoint into `folder`, where the newest `keep` remain; returns its path.
 
-    beside: all ranks save, each what it has of the tensors; `folder` has to be the same one for all of them.
+    crew: all ranks save, each what it has of the tensors; `folder` has to be the same one for all of them.
     OSError if it cannot be written, naming the folder; the checkpoints before it stay.
     """
     path = folder / f"step-{checkpoint.step:08d}"
     aside = folder / f".{path.name}.tmp"
-    number, count = (0, 1) if beside is None else (ranks.rank(), ranks.size())
+    number, count = (0, 1) if crew is None else (ranks.rank(), ranks.size())
     parts = [WHOLE] if count == 1 else [f"state-{other}-of-{count}.safetensors" for other in range(count)]
 
     def begin() -> str:
@@ -59,8 +59,6 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int = 2, beside: ranks.B
         return ""
 
     def write() -> str:
-        if not aside.is_dir():
-            raise FileNotFoundError(f"{aside} is on another machine; to share the weights, machines need one disk")
         tensors = {name: t.detach().cpu().contiguous() for name, t in checkpoint.tensors.items()}
         try:
             save_file(tensors, aside / parts[number])
@@ -79,7 +77,7 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int = 2, beside: ranks.B
             sync_folder(folder)
         return ""
 
-    each = _alone if beside is None else beside.each
+    each = _alone if crew is None else crew.each
     try:
         each(begin)
         hashes = each(write)
@@ -99,21 +97,38 @@ def save(folder: Path, checkpoint: Checkpoint, *, keep: int = 2, beside: ranks.B
 
 class Saver:
     """Saves one checkpoint after the other into `folder`. `sharded`: every rank saves what it has, in a thread, while
-    the training goes on; else rank 0 saves everything, at once."""
+    the training goes on; else rank 0 saves everything, at once. OSError if the folder is not the same one for all."""
 
     def __init__(self, folder: Path, *, sharded: bool) -> None:
         self._folder = folder
-        self._beside = ranks.Beside() if sharded else None
+        self._crew = ranks.Crew() if sharded else None
         self._thread = ThreadPoolExecutor(1, "checkpoints")
         self._running: Future[Path] | None = None
+        self._probe = folder / ".step-probe.tmp"  # which the first save clears away
+        if self._crew is not None:
+            self._crew.each(self._place)
+            self._crew.each(self._find)
+
+    def _place(self) -> str:
+        if ranks.rank() == 0:
+            self._probe.mkdir(parents=True, exist_ok=True)
+        return ""
+
+    def _find(self) -> str:
+        if not self._probe.is_dir():
+            raise FileNotFoundError(
+                f"{self._folder} is not that of the first rank; to share the weights, machines need one disk for "
+                ".mmcore: set MMCORE_STATE to a folder there"
+            )
+        return ""
 
     def save(self, checkpoint: Checkpoint) -> None:
         """As `save`; of what is saved meanwhile, an error is raised by the next call or `wait`."""
         self.wait()
-        if self._beside is not None:
+        if self._crew is not None:
             copied = {name: tensor.detach().to("cpu", copy=True) for name, tensor in checkpoint.tensors.items()}
             own = replace(checkpoint, tensors=copied)
-            self._running = self._thread.submit(save, self._folder, own, beside=self._beside)
+            self._running = self._thread.submit(save, self._folder, own, crew=self._crew)
         elif ranks.rank() == 0:
             save(self._folder, checkpoint)
 

@@ -3,7 +3,7 @@
 In a small project `mmcore stage pretrain` trains on two ranks. In each trial one of its processes (the stage, torchrun,
 either rank) is sent SIGTERM or SIGKILL; where the stage then fails it is called again. The weights have to be those of
 an undisturbed training, bit for bit, no process may be left, and after SIGTERM to the stage all must have ended within
-20 seconds.
+20 seconds. With `--shard` the ranks share the weights, and each writes its part of every checkpoint.
 """
 
 import argparse
@@ -33,10 +33,10 @@ WITHIN = 20.0  # seconds from SIGTERM to the end
 LONGEST = 120.0
 
 
-def prepared(root: Path) -> Path:
+def prepared(root: Path, *, shard: bool) -> Path:
     """A small project whose chain has been run once, on two ranks."""
     copy_project(root)
-    done = mmcore(root, *PROJECT)
+    done = mmcore(root, *PROJECT, "--set", f"train.shard={str(shard).lower()}")
     assert done.returncode == 0, done.stdout + done.stderr
     return root
 
@@ -124,12 +124,13 @@ def main() -> None:
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--trials", type=int, default=240)
     parser.add_argument("--seed", type=int, default=1)
+    parser.add_argument("--shard", action="store_true")
     arguments = parser.parse_args()
     chance, told = random.Random(arguments.seed), Counter[str]()
     with tempfile.TemporaryDirectory() as folder:
         root = Path(folder) / "project"
         try:
-            weights, seconds = undisturbed(prepared(root))
+            weights, seconds = undisturbed(prepared(root, shard=arguments.shard))
             print(f"undisturbed: {seconds:.0f} s", flush=True)
             done = 0
             while done < arguments.trials:

@@ -1,7 +1,8 @@
 """Trains the tiny model in several ways as one of the ranks that torchrun starts: `sharded.py FOLDER WAY...`; rank 0
 leaves the weights of each, and every rank how much it held. `WAY:4` is asked to stop in its fourth step, `WAY:-4` loses
-its second rank there, once; `WAY/1` is another training of this kind."""
+its second rank there, once; `WAY/1` is another training of this kind. Two more cannot be saved."""
 
+import contextlib
 import dataclasses
 import os
 import resource
@@ -25,8 +26,7 @@ from tests.faults.training import Stopped
 from tests.tiny import AUGMENT, CPU, MODEL, OBJECTIVES, corpus, model, optim
 
 WAYS: dict[str, dict[str, Any]] = {
-    "adamw": {}, "muon": {"algorithm": "muon"}, "ema": {"ema": 0.9}, "chunk": {"chunk": 3}, "lora": {}, "bf16": {},
-    "full": {},
+    "adamw": {}, "muon": {"algorithm": "muon"}, "ema": {"ema": 0.9, "chunk": 3}, "lora": {}, "bf16": {}, "full": {},
 }  # fmt: skip
 STEPS, EVERY = 6, 3
 
@@ -74,23 +74,22 @@ def train(folder: Path, way: str) -> MultimodalModel:
     return made
 
 
-def without_room(folder: Path) -> None:
-    """Train where the second rank may write no file of the size of its part; leave what the first one says of it."""
-    before = resource.getrlimit(resource.RLIMIT_FSIZE)
-    if ranks.rank():
-        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, before[1]))
+def fail(folder: Path, disk: Path) -> None:
+    """Train with checkpoints on `disk`, and leave in `folder` what each rank says of it."""
     try:
-        train(folder, "full")
+        train(disk, "full")
     except OSError as error:
-        if ranks.rank() == 0:
-            write_json(folder / "full" / "error.json", str(error))
-    resource.setrlimit(resource.RLIMIT_FSIZE, before)
+        write_json(folder / "full" / f"error-{ranks.rank()}.json", str(error))
 
 
 if __name__ == "__main__":
+    folder = Path(sys.argv[1])
     for way in sys.argv[2:]:
-        try:
-            train(Path(sys.argv[1]), way) if way != "full" else without_room(Path(sys.argv[1]))
-        except Interrupted:
-            continue
+        with contextlib.suppress(Interrupted):
+            train(folder, way)
+    # Each on a disk of its own, and where the second one may write no file of the size of its part.
+    fail(folder / "disks", folder / f"disk-{ranks.rank()}")
+    if ranks.rank():
+        resource.setrlimit(resource.RLIMIT_FSIZE, (100_000, resource.getrlimit(resource.RLIMIT_FSIZE)[1]))
+    fail(folder, folder)
     ranks.end()

@@ -15,11 +15,11 @@ from mmcore.training.fit import Interrupted
 from mmcore.workspace import read_json
 from tests.training.sharded import EVERY, STEPS, train
 
-EXACT = ["adamw", "muon", "ema", "chunk", "lora"]
-# Beside them one that is stopped and goes on, one that is left to one rank, one that one rank began, and one without
-# room for its checkpoints. The first loses a rank, whereupon torchrun starts all of this again.
+EXACT = ["adamw", "muon", "ema", "lora"]
+# Beside them one that is stopped and goes on, one that is left to one rank, and one that one rank began. The first
+# loses a rank, whereupon torchrun starts all of this again.
 KILLED = "muon/killed:-5"
-OTHERS = ["bf16", "adamw/stopped:4", "adamw/stopped", "ema/fewer:4", "muon/more", "full"]
+OTHERS = ["bf16", "adamw/stopped:4", "adamw/stopped", "ema/fewer:4", "muon/more"]
 
 
 @pytest.fixture(scope="module")
@@ -120,9 +120,19 @@ def test_a_checkpoint_with_a_harmed_part_is_passed_over_by_name(apart, tmp_path,
 
 
 def test_where_one_rank_has_no_room_all_say_which_and_leave_nothing_aside(apart):
-    assert "the checkpoint of step 3 cannot be written" in read_json(apart / "full" / "error.json")
-    assert ": rank 1: " in read_json(apart / "full" / "error.json")
+    for rank in (0, 1):
+        said = read_json(apart / "full" / f"error-{rank}.json")
+        assert "the checkpoint of step 3 cannot be written" in said
+        assert ": rank 1: " in said
     assert not list((apart / "full" / "checkpoints").iterdir())
+
+
+def test_machines_without_a_common_disk_are_told_before_the_first_step(apart):
+    for rank in (0, 1):
+        said = read_json(apart / "disks" / "full" / f"error-{rank}.json")
+        assert said.startswith("rank 1: ")
+        assert "machines need one disk for .mmcore: set MMCORE_STATE" in said
+        assert not (apart / f"disk-{rank}" / "full" / "curves.csv").exists()
 
 
 def test_one_device_has_nobody_to_share_with():
