@@ -248,7 +248,7 @@ def apart(ensemble: Ensemble, task: Any, test: Corpus, rows: Sequence[Mapping[st
     wrong = np.array([row["prediction"] not in row["references"] for row in rows])
     doubt = -np.array([row["score"] for row in rows])
     for name, values in (("disagreement", torch.cat(parts).numpy()), ("1 - probability", doubt)):
-        line(f"AUROC of {name}, {wrong.sum()} wrong of {len(wrong)}", [100 * auroc(values[~wrong], values[wrong])])
+        line(f"AUROC of {name}, {wrong.sum()} wrong of {len(wrong)}", [auroc(values[~wrong], values[wrong])])
 
 
 def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
