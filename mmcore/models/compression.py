@@ -7,7 +7,7 @@ import dataclasses
 import math
 from collections.abc import Iterator, Mapping
 from functools import cache
-from typing import Any
+from typing import Any, cast
 
 import torch
 import torch.nn.functional as F
@@ -71,12 +71,12 @@ def to_int8(model: nn.Module) -> None:
     model.requires_grad_(False)
     for part in list(model.modules()):
         if isinstance(part, (*PRODUCTS, nn.Embedding)) and "weight" in part._parameters:
-            layer: Any = part
+            layer, kind = cast(Any, part), cast(Any, type(part))
             whole, factors = rounded(layer.weight)
             del layer.weight
             layer.register_buffer("values", whole.to(torch.int8))
             layer.register_buffer("scales", factors)
-            layer.__class__ = _in_int8(type(layer))
+            layer.__class__ = _in_int8(kind)
 
 
 @cache

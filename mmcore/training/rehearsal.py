@@ -64,8 +64,8 @@ def rehearse(data: Path, settings: Settings) -> str:
         check_compress(own, f"finetune.{name}", copy.deepcopy(model))
         if settings.train.shard and own.compress is not None and own.compress.prune:
             raise ValueError(
-                f"train.shard is true, and finetune.{name}.compress.prune needs all weights on every device; set shard to "
-                "false, or prune to 0"
+                f"train.shard is true, and finetune.{name}.compress.prune needs all weights on every device; set shard "
+                "to false, or prune to 0"
             )
     line = f"{device.name}; a model of {parameters / 1e6:.2f} M parameters over {', '.join(settings.model.encoders)}"
     return line + (f"; skipped: {told}" if told else "")
