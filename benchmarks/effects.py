@@ -285,14 +285,15 @@ def distillation(workspace: Workspace, settings: Settings, seeds: Sequence[int])
 
 
 class First(Corpus):
-    """No more than the first `most` rows of the test split."""
+    """No more than the first `most` rows of the test split, of those with this `label` where there is one."""
 
-    def __init__(self, prepared: Path, most: int) -> None:
+    def __init__(self, prepared: Path, most: int, label: str | None) -> None:
         super().__init__(prepared, "test")
-        self.most = most
+        self.most, self.label = most, label
 
     def with_(self, *columns: str) -> list[int]:
-        return super().with_(*columns)[: self.most]
+        found = super().with_(*columns)
+        return [row for row in found if self.label is None or self.label in self.rows[row]["labels"]][: self.most]
 
 
 def compression(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
@@ -328,7 +329,7 @@ def compression(workspace: Workspace, settings: Settings, seeds: Sequence[int]) 
                     size = (output / "model.safetensors").stat().st_size / 1e6
                     found[name].append((float(scores[metric].value), size))
                 for rows in (1, 64):
-                    took = in_turns(learner, models, First(workspace.prepared, rows), **options)
+                    took = in_turns(learner, models, First(workspace.prepared, rows, own.task.get("label")), **options)
                     for name in found:
                         found[name][-1] = (*found[name][-1], took[name] / took["as it is"])
         for name, values in found.items():

@@ -6,8 +6,7 @@ Shapes: O outputs and I inputs of a layer, R rows, T tokens, D width.
 import dataclasses
 import math
 from collections.abc import Iterator, Mapping
-from functools import cache
-from typing import Any, cast
+from typing import Any
 
 import torch
 import torch.nn.functional as F
@@ -79,7 +78,6 @@ def to_int8(model: nn.Module) -> None:
             layer.__class__ = _in_int8(kind)
 
 
-@cache
 def _in_int8(kind: type[nn.Module]) -> type[nn.Module]:
     """The class of such a layer; one with a way of its own to use its weight keeps to that."""
     own: type[Int8] = Int8
