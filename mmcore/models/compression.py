@@ -70,12 +70,12 @@ def to_int8(model: nn.Module) -> None:
     model.requires_grad_(False)
     for part in list(model.modules()):
         if isinstance(part, (*PRODUCTS, nn.Embedding)) and "weight" in part._parameters:
-            layer, kind = cast(Any, part), cast(Any, type(part))
+            layer: Any = part
             whole, factors = rounded(layer.weight)
             del layer.weight
             layer.register_buffer("values", whole.to(torch.int8))
             layer.register_buffer("scales", factors)
-            layer.__class__ = _in_int8(kind)
+            layer.__class__ = _in_int8(type(layer))
 
 
 def _in_int8(kind: type[nn.Module]) -> type[nn.Module]:
