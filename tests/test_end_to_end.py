@@ -185,7 +185,7 @@ def test_two_runs_or_releases_are_compared_side_by_side(project: Path):
     first, last = (name for name in (names[0], names[-1]) if name in saved)
     done = mmcore(project, "run", "compare", first, last)
     assert done.returncode == 0, done.stderr
-    assert "finetune.summarisation.optim.lr" in done.stdout
+    assert "finetune.captioning.optim.lr" in done.stdout
 
 
 def test_a_second_run_in_one_checkout_is_refused(project: Path):

@@ -291,4 +291,5 @@ def test_what_is_unlike_all_that_was_seen_is_called_unusual(
         return told
 
     assert asked(odd)["answer"] == "unusual"
-    assert asked(odd)["classes"]["unusual"] > asked(usual)["classes"]["unusual"]
+    # Eight samples are all that it remembers, so much is unusual to it; but not equally.
+    assert asked(odd)["classes"]["usual"] < asked(usual)["classes"]["usual"]
