@@ -215,7 +215,7 @@ def test_a_stream_of_every_second_step_gives_its_own_next_batch_then():
 def test_the_model_encodes_a_shared_input_once():
     made, calls = model(), []
     encode = made.encode
-    made.encode = lambda name, *pair: (calls.append(name), encode(name, *pair))[1]
+    made.encode = lambda name, *pair, **how: (calls.append(name), encode(name, *pair, **how))[1]
     learner = mixture(SPECS[:2])
     learner.loss(made, source(learner).at(1))
     assert sorted(calls) == ["image", "text"]
@@ -225,7 +225,7 @@ def test_remembering_changes_no_loss():
     torch.manual_seed(0)
     made, objective = model(), OBJECTIVES.build(SPECS[0])
     part = part_for(objective)
-    one, other = objective.loss(made, part), objective.loss(Remembering(made), part)
+    one, other = objective.loss(made, part), objective.loss(Remembering(made, ()), part)
     assert torch.equal(one["contrast_image_text"], other["contrast_image_text"])
 
 

@@ -27,9 +27,9 @@ MODEL = ModelSettings(
     encoders={
         "image": {
             "name": "vit", "patch": work.PATCH, "layers": work.PICTURE_LAYERS, "patch_dropout": 0.0, "pretrained": None,
-            "train": "all", "layer_decay": 1.0,
+            "train": "all", "layer_decay": 1.0, "pool": "first",
         },
-        "text": {"name": "text_transformer", "layers": work.TEXT_LAYERS},
+        "text": {"name": "text_transformer", "layers": work.TEXT_LAYERS, "pool": "first"},
     },
 )  # fmt: skip
 CONTRAST = {"name": "contrast", "among": ["image", "text"], "formula": "clip", "weight": 1.0, "every": 1,

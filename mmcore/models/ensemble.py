@@ -47,9 +47,10 @@ class Ensemble(nn.Module):
     def device(self) -> torch.device:
         return self._all()[0].device
 
-    def encode(self, modality: str, values: Tensor, mask: Tensor) -> Input:
-        """The members' tokens side by side [B, T, K * D], and their mask [B, T]."""
-        encoded = [member.encode(modality, values, mask) for member in self._all()]
+    def encode(self, modality: str, values: Tensor, mask: Tensor, *, to_embed: bool = False) -> Input:
+        """The members' tokens side by side [B, T, K * D], and their mask [B, T]; `to_embed`: no more of them than
+        `project` looks at."""
+        encoded = [member.encode(modality, values, mask, to_embed=to_embed) for member in self._all()]
         return torch.cat([tokens_BTD for tokens_BTD, _ in encoded], -1), encoded[0][1]
 
     def project(self, modality: str, tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
@@ -61,7 +62,7 @@ class Ensemble(nn.Module):
 
     def embed(self, modality: str, values: Tensor, mask: Tensor) -> Tensor:
         """Vectors [B, K * E], see `project`; zeros where the modality is absent."""
-        return self.project(modality, *self.encode(modality, values, mask))
+        return self.project(modality, *self.encode(modality, values, mask, to_embed=True))
 
     def answer(self, head: str, encoded: Mapping[str, Input]) -> Tensor:
         """Logarithms [B, C] of the mean of the members' probabilities (Lakshminarayanan et al. 2017)."""

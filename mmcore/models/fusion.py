@@ -15,7 +15,7 @@ from typing import Any
 import torch
 from torch import Tensor, nn
 
-from mmcore.models.layers import Block, CrossAttention, FeedForward
+from mmcore.models.layers import Block, CrossAttention, FeedForward, through
 from mmcore.registry import Table
 
 FUSIONS: Table[Any] = Table("fusion")
@@ -250,8 +250,7 @@ class Transformer(Fusion):
         lengths = [tokens_BTD.shape[1] for tokens_BTD, _ in tokens.values()]
         stream_BTD = torch.cat([tokens_BTD + self.kinds[name] for name, (tokens_BTD, _) in tokens.items()], 1)
         mask_BT = torch.cat([mask for _, mask in tokens.values()], 1)
-        for block in self.blocks:
-            stream_BTD = block(stream_BTD, mask_BT)
+        stream_BTD = through(self.blocks, stream_BTD, mask_BT)
         streams, masks = torch.split(stream_BTD, lengths, 1), torch.split(mask_BT, lengths, 1)
         parts = zip(tokens, streams, masks, strict=True)
         return _side_by_side({name: (part, mask) for name, part, mask in parts}, self.pool)

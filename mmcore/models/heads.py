@@ -51,6 +51,18 @@ class Projection(nn.Module):
         return embedding_BE * mask_BT.any(1, keepdim=True)
 
 
+class First(nn.Module):
+    """The first of tokens [B, T, D] with mask [B, T] to one vector [B, E] of length 1 in the shared space; zeros for a
+    row without any token."""
+
+    def __init__(self, width: int, embed_dim: int) -> None:
+        super().__init__()
+        self.out = nn.Linear(width, embed_dim)
+
+    def forward(self, tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:
+        return F.normalize(widened(self.out(tokens_BTD[:, 0])), dim=-1) * mask_BT.any(1, keepdim=True)
+
+
 class Words(nn.Module):
     """Tokens [B, T, D] to logits [B, T, V] over the vocabulary, with the given word vectors, of `channels` numbers, as
     output weights."""

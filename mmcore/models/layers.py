@@ -4,7 +4,7 @@ Shapes: B batch, T tokens, S tokens of a memory that is attended to, D width, H 
 Masks are boolean and true where a token counts. A row without any true token yields zeros, never NaN.
 """
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from typing import Any
 
 import torch
@@ -50,6 +50,27 @@ class SelfAttention(nn.Module):
         dropout = self.dropout if self.training else 0.0
         mixed_BHTC = attend(query, key, value, mask_BT, causal=causal, dropout=dropout)
         return self.out(mixed_BHTC.transpose(1, 2).flatten(2))  # type: ignore[no-any-return]
+
+    def first(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+        """What `forward` gives for the first token [B, 1, D], for the price of a few tokens instead of all.
+
+        q . (K x) is (K^T q) . x, and a weighted sum of values is the value of a weighted sum: so neither keys nor
+        values of all tokens are computed. The bias of the keys shifts all scores alike, and falls out.
+        """
+        parts: tuple[Tensor, Tensor] = self.qkv.weight, self.qkv.bias
+        weight_3HCD, bias_3HC = (part.view(3, self.heads, -1, *part.shape[1:]) for part in parts)
+        query_BHC = torch.einsum("bd,hcd->bhc", tokens_BTD[:, 0], weight_3HCD[0]) + bias_3HC[0]
+        asked_BHD = torch.einsum("bhc,hcd->bhd", query_BHC * query_BHC.shape[-1] ** -0.5, weight_3HCD[1])
+        scores_BHT = asked_BHD @ tokens_BTD.transpose(1, 2)
+        if mask_BT is not None:
+            # Finite, so that a row without any token is a mean of nothing that counts, never NaN.
+            scores_BHT = scores_BHT.masked_fill(~mask_BT[:, None], -1e30)
+        weights_BHT = F.dropout(scores_BHT.softmax(-1), self.dropout, self.training)
+        if mask_BT is not None:
+            weights_BHT = weights_BHT * mask_BT[:, None]
+        mixed_BHC = torch.einsum("bhd,hcd->bhc", weights_BHT @ tokens_BTD, weight_3HCD[2])
+        mixed_BHC = mixed_BHC + weights_BHT.sum(-1, keepdim=True) * bias_3HC[2]
+        return self.out(mixed_BHC.flatten(1)[:, None])  # type: ignore[no-any-return]
 
 
 class CrossAttention(nn.Module):
@@ -101,10 +122,27 @@ class Block(nn.Module):
         # What attention and feed-forward go through before they are added; modules in it are registered elsewhere.
         self.after: tuple[Callable[[Tensor], Tensor], Callable[[Tensor], Tensor]] = (_as_said, _as_said)
 
-    def forward(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None) -> Tensor:
+    def forward(self, tokens_BTD: Tensor, mask_BT: Tensor | None = None, *, first: bool = False) -> Tensor:
+        """All tokens [B, T, D], or only the `first` one of them [B, 1, D]."""
         attended, fed = self.after
-        tokens_BTD = tokens_BTD + attended(self.attention(self.norm_attention(tokens_BTD), mask_BT))
+        normed_BTD = self.norm_attention(tokens_BTD)
+        if first:
+            said_BTD, tokens_BTD = self.attention.first(normed_BTD, mask_BT), tokens_BTD[:, :1]
+        else:
+            said_BTD = self.attention(normed_BTD, mask_BT)
+        tokens_BTD = tokens_BTD + attended(said_BTD)
         return tokens_BTD + fed(self.feed(self.norm_feed(tokens_BTD)))
+
+
+def through(
+    blocks: Iterable[nn.Module], tokens_BTD: Tensor, mask_BT: Tensor | None = None, *, first: bool = False
+) -> Tensor:
+    """Tokens [B, T, D] after all of `blocks`, or only the `first` one of each row [B, 1, D]: of the last block nothing
+    else is computed then."""
+    ordered = list(blocks)
+    for number, block in enumerate(ordered, start=1):
+        tokens_BTD = block(tokens_BTD, mask_BT, first=first and number == len(ordered))
+    return tokens_BTD[:, :1] if first else tokens_BTD
 
 
 class CrossingBlock(Block):

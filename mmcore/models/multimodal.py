@@ -9,6 +9,7 @@ import, in every process.
 import dataclasses
 import math
 from collections.abc import Mapping
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -23,9 +24,10 @@ from mmcore.models.bottlenecks import Bottlenecks
 from mmcore.models.compression import in_float, to_int8
 from mmcore.models.decoder import DECODERS
 from mmcore.models.encoders import ENCODERS
+from mmcore.models.encoders._pool import FIRST
 from mmcore.models.explanation import explain
 from mmcore.models.fusion import FUSIONS
-from mmcore.models.heads import HEADS, Projection, Words
+from mmcore.models.heads import HEADS, First, Projection, Words
 from mmcore.models.layers import initialise
 from mmcore.models.processor import Processor
 from mmcore.settings import Component, ModelSettings, PrepareSettings
@@ -66,7 +68,12 @@ class MultimodalModel(nn.Module):
         }
         self.settings = dataclasses.replace(settings, encoders=made_of)
         self.projections = nn.ModuleDict(
-            {modality: Projection(settings.width, settings.heads, settings.embed_dim) for modality in self.encoders}
+            {
+                modality: First(settings.width, settings.embed_dim)
+                if self.speaks_first(modality)
+                else Projection(settings.width, settings.heads, settings.embed_dim)
+                for modality in self.encoders
+            }
         )
         given["modalities"] = [*self.encoders, *READ]
         self.fusion = None if settings.fusion is None else FUSIONS.build(settings.fusion, **given)
@@ -121,8 +128,12 @@ class MultimodalModel(nn.Module):
         elif self.bottleneck_options != dict(options):
             raise ValueError(f"the model has bottlenecks already, made with {self.bottleneck_options}; choose these")
 
-    def encode(self, modality: str, values: Tensor, mask: Tensor) -> Input:
-        """Tokens [B, T, D] and their mask [B, T].
+    def speaks_first(self, modality: str) -> bool:
+        """Whether the first token of this modality is its vector in the shared space."""
+        return getattr(self._encoder(modality), "pool", None) == FIRST
+
+    def encode(self, modality: str, values: Tensor, mask: Tensor, *, to_embed: bool = False) -> Input:
+        """Tokens [B, T, D] and their mask [B, T]; `to_embed`: no more of them than `project` looks at.
 
         With `chunk`, so many rows at a time: only the tokens of a chunk are kept, and what lies between is computed
         again backwards. So a contrast sees a batch that is larger than memory, with the same gradients
@@ -130,6 +141,8 @@ class MultimodalModel(nn.Module):
         pass.
         """
         encoder = self._encoder(modality)
+        if to_embed and self.speaks_first(modality):
+            encoder = partial(encoder, first=True)
         # As often on every rank, whatever its share: ranks that share the weights, too, gather them for each call.
         most = 0 if self.chunk is None or not torch.is_grad_enabled() else ranks.largest(len(values))
         if self.chunk is None or most <= self.chunk:
@@ -145,7 +158,7 @@ class MultimodalModel(nn.Module):
 
     def embed(self, modality: str, values: Tensor, mask: Tensor) -> Tensor:
         """Vectors [B, E] of length 1 in the shared space; zeros where the modality is absent."""
-        return self.project(modality, *self.encode(modality, values, mask))
+        return self.project(modality, *self.encode(modality, values, mask, to_embed=True))
 
     def fuse(self, encoded: Mapping[str, Input]) -> Input:
         """Tokens of several modalities joined by the model's fusion; without one side by side, each with the mark of

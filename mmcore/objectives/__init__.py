@@ -24,6 +24,12 @@ class Base:
     every: int
     batch_size: int | None
 
+    @property
+    def encoded(self) -> tuple[str, ...]:
+        """Those of its `inputs` whose tokens it looks at; vectors in the shared space may cost less."""
+        inputs: tuple[str, ...] = self.inputs  # type: ignore[attr-defined]
+        return inputs
+
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
         """The heads that the model needs for it, by name."""
         return {}

@@ -5,7 +5,7 @@ Objectives that need the same rows share their batches, and the model encodes ea
 
 import math
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,13 +20,16 @@ from mmcore.settings import AugmentSettings, Component
 
 
 class Remembering:
-    """A model that encodes and embeds each input once, however many objectives ask for it; otherwise the model."""
+    """A model that encodes and embeds each input once, however many objectives ask for it; otherwise the model.
 
-    def __init__(self, model: MultimodalModel) -> None:
-        self._model = model
+    `whole`: the inputs whose tokens will be asked for. Of the others no more is encoded than their vectors need.
+    """
+
+    def __init__(self, model: MultimodalModel, whole: Collection[str]) -> None:
+        self._model, self._whole = model, whole
         # With the values beside the result: while they are kept, their identity is theirs alone.
         self._encoded: dict[tuple[str, int], tuple[Tensor, Input]] = {}
-        self._embedded: dict[tuple[str, int], Tensor] = {}
+        self._embedded: dict[tuple[str, int], tuple[Tensor, Tensor]] = {}
 
     def encode(self, modality: str, values: Tensor, mask: Tensor) -> Input:
         key = (modality, id(values))
@@ -37,8 +40,12 @@ class Remembering:
     def embed(self, modality: str, values: Tensor, mask: Tensor) -> Tensor:
         key = (modality, id(values))
         if key not in self._embedded:
-            self._embedded[key] = self._model.project(modality, *self.encode(modality, values, mask))
-        return self._embedded[key]
+            if modality in self._whole or key in self._encoded:
+                vectors_BE = self._model.project(modality, *self.encode(modality, values, mask))
+            else:
+                vectors_BE = self._model.embed(modality, values, mask)
+            self._embedded[key] = values, vectors_BE
+        return self._embedded[key][1]
 
     def __getattr__(self, name: str) -> Any:
         return getattr(self._model, name)
@@ -106,7 +113,7 @@ class Stream:
         )
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
-        once = Remembering(model)
+        once = Remembering(model, {name for objective in self.objectives for name in objective.encoded})
         losses: dict[str, Tensor] = {}
         for objective in self.objectives:
             losses |= objective.loss(once, batch)

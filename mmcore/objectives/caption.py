@@ -23,6 +23,10 @@ class Objective(Base):
         return (self.of, "text")
 
     @property
+    def encoded(self) -> tuple[str, ...]:
+        return (self.of,)
+
+    @property
     def terms(self) -> list[str]:
         return [f"caption_{self.of}"]
 

@@ -30,6 +30,7 @@ class Objective(Base):
 
     among: list[str]
     formula: str
+    encoded = ()
 
     def __post_init__(self) -> None:
         if self.formula not in (*FORMULAS, SIGLIP):

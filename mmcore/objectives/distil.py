@@ -34,6 +34,7 @@ class Objective(Base):
     among: list[str]
     similarity: float
     features: float
+    encoded = ()
 
     def __post_init__(self) -> None:
         if len(set(self.among)) != len(self.among) or not self.among:

@@ -19,6 +19,7 @@ class Objective(Base):
     smoothing: float
 
     inputs = ("text",)
+    encoded = ()
     terms = ["language"]  # noqa: RUF012 (the same for all)
 
     def loss(self, model: MultimodalModel, batch: Batch) -> Mapping[str, Tensor]:

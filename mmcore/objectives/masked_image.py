@@ -37,6 +37,10 @@ class Objective(Base):
         return ("image",) if self.given is None else ("image", self.given)
 
     @property
+    def encoded(self) -> tuple[str, ...]:
+        return () if self.given is None else (self.given,)  # of the picture only one with squares hidden
+
+    @property
     def terms(self) -> list[str]:
         return ["masked_image" if self.given is None else f"masked_image_{self.given}"]
 
@@ -59,6 +63,8 @@ class Objective(Base):
         hidden_BN = drawn(present_B[:, None].expand(-1, places), self.share, len(batch), places)
         seen = whole(torch.where(hidden_BN[..., None], head.mark, squares_BNP), self.patch)
         encoded = model.encode("image", (seen + 1) * 127.5, present_B)
+        if model.speaks_first("image"):
+            encoded = encoded[0][:, 1:], encoded[1][:, 1:]  # without the class token
         if encoded[0].shape[1] != places:
             raise ValueError(
                 f"masked_image hides squares of {self.patch} pixels, {places} in a picture; the image encoder has "

@@ -31,6 +31,10 @@ class Objective(Base):
         return ("text",) if self.given is None else (self.given, "text")
 
     @property
+    def encoded(self) -> tuple[str, ...]:
+        return () if self.given is None else (self.given,)  # of the text only one with words hidden
+
+    @property
     def terms(self) -> list[str]:
         return ["masked_language" if self.given is None else f"masked_language_{self.given}"]
 

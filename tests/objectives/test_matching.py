@@ -92,7 +92,7 @@ def test_one_sample_alone_has_its_positive_only():
 
 def test_matching_leaves_the_embeddings_of_others_their_gradient():
     made, part = prepared()
-    once = Remembering(made)
+    once = Remembering(made, {"image", "text"})
     OBJECTIVES.build(SPEC).loss(once, part)
     value = OBJECTIVES.build(EVERY_OBJECTIVE["contrast"]).loss(once, part)["contrast_image_text"]
     value.backward()

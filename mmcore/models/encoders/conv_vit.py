@@ -5,7 +5,7 @@ from itertools import pairwise
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcore.models.layers import Block, positions
+from mmcore.models.layers import Block, positions, through
 from mmcore.settings import PrepareSettings
 
 
@@ -65,6 +65,5 @@ class Encoder(nn.Module):
 
     def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
         tokens_BTD = self.grid(values).flatten(2).transpose(1, 2) + self.place
-        for block in self.blocks:
-            tokens_BTD = block(tokens_BTD)
+        tokens_BTD = through(self.blocks, tokens_BTD)
         return self.norm(tokens_BTD), mask[:, None].expand(-1, tokens_BTD.shape[1])

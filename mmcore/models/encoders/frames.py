@@ -5,7 +5,7 @@ from typing import Any
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcore.models.layers import Block, positions
+from mmcore.models.layers import Block, positions, through
 from mmcore.settings import PrepareSettings
 
 
@@ -52,6 +52,5 @@ class Encoder(nn.Module):
         grids_NDHW = F.adaptive_avg_pool2d(self._image[0].grid(values.flatten(0, 1)), self.side)
         tokens_BTD = grids_NDHW.flatten(2).transpose(1, 2).reshape(batch, frames * self.side**2, -1)
         tokens_BTD = tokens_BTD + self.place[: tokens_BTD.shape[1]]
-        for block in self.blocks:
-            tokens_BTD = block(tokens_BTD)
+        tokens_BTD = through(self.blocks, tokens_BTD)
         return self.norm(tokens_BTD), mask[:, None].expand(-1, tokens_BTD.shape[1])

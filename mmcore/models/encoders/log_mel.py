@@ -7,7 +7,7 @@ import torch.nn.functional as F
 from torch import Tensor, nn
 
 from mmcore.data.modalities.audio import HOP_SECONDS
-from mmcore.models.layers import Block, positions
+from mmcore.models.layers import Block, positions, through
 from mmcore.settings import PrepareSettings
 
 _SPAN, _STRIDE = 5, 2
@@ -49,6 +49,5 @@ class Encoder(nn.Module):
             tokens_BTD = F.gelu(norm(halving(tokens_BTD * mask[..., None])))
             mask = mask[:, ::_STRIDE]
         tokens_BTD = tokens_BTD + self.place[: tokens_BTD.shape[1]]
-        for block in self.blocks:
-            tokens_BTD = block(tokens_BTD, mask)
+        tokens_BTD = through(self.blocks, tokens_BTD, mask)
         return self.norm(tokens_BTD), mask

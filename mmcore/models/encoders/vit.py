@@ -8,25 +8,27 @@ from safetensors.torch import load_file
 from torch import Tensor, nn
 
 from mmcore.models.compression import in_float
+from mmcore.models.encoders._pool import ATTENTION, FIRST, check_pool
 from mmcore.models.encoders._rates import rates
-from mmcore.models.layers import Block, positions, widened
+from mmcore.models.layers import Block, positions, through, widened
 from mmcore.settings import PrepareSettings
 
 OWN = "encoders.image."  # how the weights of an image encoder are named in a saved model
 
 
 class Encoder(nn.Module):
-    """Images uint8 [B, S, S, 3] and presence [B] to tokens [B, N * N, D], N = S / patch; no class token.
+    """Images uint8 [B, S, S, 3] and presence [B] to tokens [B, N * N, D], N = S / patch.
 
     `layers`: transformer blocks; `patch_dropout`: the share of the patches left out of each image in training (Li et
     al. 2023, FLIP); `pretrained`: null, or the folder of a saved model with such an image encoder, whose positions are
-    stretched where its images had another size; `train` and `layer_decay`: see `_rates`. Images of another size than
-    the prepared ones are seen with stretched positions, too.
+    stretched where its images had another size; `train` and `layer_decay`: see `_rates`; `pool`: see `_pool`, with
+    `first` a learned class token stands before the patches. Images of another size than the prepared ones are seen with
+    stretched positions, too.
     """
 
     def __init__(
         self, *, patch: int, layers: int, patch_dropout: float, pretrained: str | None, train: str,
-        layer_decay: float, width: int, heads: int, dropout: float, prepare: PrepareSettings,
+        layer_decay: float, pool: str = ATTENTION, width: int, heads: int, dropout: float, prepare: PrepareSettings,
     ) -> None:  # fmt: skip
         super().__init__()
         if prepare.image_size % patch:
@@ -35,7 +37,9 @@ class Encoder(nn.Module):
             )
         if not 0 <= patch_dropout < 1:
             raise ValueError(f"patch_dropout is {patch_dropout:g}; the encoder vit needs a share from 0 to below 1")
+        self.pool = check_pool(pool)
         self.patches = nn.Conv2d(3, width, patch, stride=patch)
+        self.first = nn.Parameter(torch.randn(width) * 0.02) if pool == FIRST else None
         self.place = positions((prepare.image_size // patch) ** 2, width)
         self.blocks = nn.ModuleList(Block(width, heads, dropout) for _ in range(layers))
         self.norm = nn.LayerNorm(width)
@@ -50,13 +54,14 @@ class Encoder(nn.Module):
         """The patches of images uint8 [B, S, S, 3], projected: [B, D, N, N]."""
         return self.patches((values.to(self.place.dtype) * (1 / 127.5) - 1).permute(0, 3, 1, 2))  # type: ignore[no-any-return]
 
-    def forward(self, values: Tensor, mask: Tensor) -> tuple[Tensor, Tensor]:
+    def forward(self, values: Tensor, mask: Tensor, *, first: bool = False) -> tuple[Tensor, Tensor]:
         grid_BDNN = self.grid(values)
         tokens_BTD = grid_BDNN.flatten(2).transpose(1, 2) + stretched(self.place, grid_BDNN.shape[-1])
         if self.training and self.patch_dropout:
             tokens_BTD = some(tokens_BTD, 1 - self.patch_dropout)
-        for block in self.blocks:
-            tokens_BTD = block(tokens_BTD)
+        if self.first is not None:
+            tokens_BTD = torch.cat([self.first.expand(len(tokens_BTD), 1, -1), tokens_BTD], 1)
+        tokens_BTD = through(self.blocks, tokens_BTD, first=first)
         return self.norm(tokens_BTD), mask[:, None].expand(-1, tokens_BTD.shape[1])
 
     def _adopt(self, folder: Path) -> None:
