@@ -3,7 +3,7 @@
     python benchmarks/caching.py [--turns 4]
 
 The model of benchmarks/reference, in float32 on one thread. Each run is a process of its own: batches of 64 and of 512
-as they are, and of 512 encoded 16 at a time. Memory is what a process holds at most beyond the model and its batch. The
+as they are, and of 512 encoded 32 at a time. Memory is what a process holds at most beyond the model and its batch. The
 gradients of the last two are compared in float64, on a batch of 64 encoded 8 at a time. Two minutes.
 """
 
@@ -22,7 +22,7 @@ from mmcore.objectives import OBJECTIVES
 from mmcore.training.device import keep_freed_memory
 from reference.mmcore_fit import CONTRAST, batch_of, model
 
-SMALL, FACTOR, CHUNK, STEPS = 64, 8, 16, 3
+SMALL, FACTOR, CHUNK, STEPS = 64, 8, 32, 3
 RUNS = {"small": (SMALL, None), "large": (SMALL * FACTOR, None), "chunked": (SMALL * FACTOR, CHUNK)}
 
 

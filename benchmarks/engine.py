@@ -6,8 +6,9 @@ The work and how each does it: benchmarks/reference. Every turn runs all of them
 after another, in both precisions, the order reversed every other turn; what is compared are the speeds within a turn.
 Processor time, which other work on the machine disturbs least, and the clock; the median step of each run, the first
 three left out. All but mmcore find their batches ready in memory, in float32 and normalised; mmcore's are bytes, as it
-reads them from disk, and it measures the norm of the gradients. It leaves out what nobody reads: the other tokens of the
-last layer, where the first speaks for all (`pool: first`); vectors and gradients are the same. A quarter of an hour.
+reads them from disk, and it measures the norm of the gradients. It leaves out what nobody reads: the other tokens of
+the last layer, where the first speaks for all (`pool: first`); vectors and gradients are the same. A quarter of an
+hour.
 """
 
 import argparse

@@ -60,7 +60,7 @@ def ours(model: Any) -> CrossAttentionDecoder:
             (block.crossing.out, crossing.c_proj), (block.feed[0], other.mlp.c_fc), (block.feed[2], other.mlp.c_proj),
         ):  # fmt: skip
             linear.weight.data, linear.bias.data = its.weight.data.T.contiguous(), its.bias.data
-    return decoder
+    return decoder.requires_grad_(False)  # as a service loads it
 
 
 def by_mmcore(decoder: CrossAttentionDecoder, memory: Tensor, mask: Tensor) -> Tensor:

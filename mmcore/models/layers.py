@@ -10,6 +10,7 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
+from torch.utils.weak import WeakIdKeyDictionary
 
 # For so many keys two products are faster than the float32 kernel for bf16 on a CPU (docs/decisions.md); for more they
 # would hold too many scores.
@@ -208,12 +209,31 @@ class Stepping:
 
 
 def turned(weight_OI: Tensor, bias_O: Tensor) -> Callable[[Tensor], Tensor]:
-    """A linear layer on few rows [N, I]; weights with more outputs than inputs are stored the other way round, in which
-    such a product reads them faster (docs/decisions.md)."""
-    weight_IO = weight_OI.t()
-    if len(weight_OI) > weight_OI.shape[1]:
-        weight_IO = weight_IO.contiguous()
-    return lambda rows_NI: torch.addmm(bias_O, rows_NI, weight_IO)
+    """A linear layer on few rows [N, I], with its weights stored the other way round: such products read them faster
+    so, and that of a single row faster still as a vector's (docs/decisions.md)."""
+    weight_IO = _stored_by_input(weight_OI)
+
+    def product(rows_NI: Tensor) -> Tensor:
+        if len(rows_NI) == 1:
+            return torch.addmv(bias_O, weight_IO.t(), rows_NI[0])[None]
+        return torch.addmm(bias_O, rows_NI, weight_IO)
+
+    return product
+
+
+def _stored_by_input(weight_OI: Tensor) -> Tensor:
+    """The transpose [I, O], contiguous. Of weights that do not learn, as in a service, it is kept for the next time."""
+    if weight_OI.requires_grad or weight_OI.is_inference() or not isinstance(weight_OI, nn.Parameter):
+        return weight_OI.t().contiguous()
+    state = weight_OI.data_ptr(), weight_OI._version
+    if _TURNED.get(weight_OI, (None,))[0] != state:
+        _TURNED[weight_OI] = state, weight_OI.t().contiguous()
+    kept: Tensor = _TURNED[weight_OI][1]
+    return kept
+
+
+# What `_stored_by_input` has made, with the address and the version of the weights that it was made of.
+_TURNED: Any = WeakIdKeyDictionary()
 
 
 def _as_said(said_BTD: Tensor) -> Tensor:

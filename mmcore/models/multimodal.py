@@ -148,8 +148,9 @@ class MultimodalModel(nn.Module):
         if self.chunk is None or most <= self.chunk:
             tokens_BTD, mask_BT = encoder(values, mask)
             return tokens_BTD, mask_BT
-        chunks = [slice(start, start + self.chunk) for start in range(0, most, self.chunk)]
+        *chunks, last = [slice(start, start + self.chunk) for start in range(0, most, self.chunk)]
         done = [checkpoint(encoder, values[part], mask[part], use_reentrant=False) for part in chunks]
+        done.append(encoder(values[last], mask[last]))  # backwards it comes first: what lies between may stay
         return torch.cat([tokens for tokens, _ in done]), torch.cat([mask for _, mask in done])
 
     def project(self, modality: str, tokens_BTD: Tensor, mask_BT: Tensor) -> Tensor:

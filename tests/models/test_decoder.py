@@ -1,7 +1,10 @@
+import gc
+
 import pytest
 import torch
 
 from mmcore.models.decoder import DECODERS
+from mmcore.models.layers import _TURNED
 
 
 def decoder(**options):
@@ -36,6 +39,35 @@ def test_generation_with_kept_keys_and_values_equals_generation_without():
     torch.testing.assert_close(kept, without_cache(made, memory, mask, 1, 2, 9))
     assert kept.shape[1] <= 9
     assert len(set(kept.flatten().tolist())) > 3
+
+
+@pytest.mark.parametrize("change", ["in place", "loaded", "another tensor"])
+def test_what_is_kept_of_weights_that_do_not_learn_follows_them(change):
+    made, other = decoder().requires_grad_(False), decoder()
+    with torch.no_grad():
+        for parameter in other.blocks.parameters():
+            parameter.normal_(std=0.6)
+    memory, mask = torch.randn(1, 6, 16), torch.ones(1, 6, dtype=torch.bool)
+    before, wanted = (one.generate(memory, mask, first=1, last=2, tokens=9) for one in (made, other))
+    assert torch.equal(made.generate(memory, mask, first=1, last=2, tokens=9), before)
+    assert not torch.equal(before, wanted)
+    for parameter, its in zip(made.parameters(), other.parameters(), strict=True):
+        if change == "in place":
+            parameter.mul_(0).add_(its)
+        elif change == "another tensor":
+            parameter.data = its.detach().clone()
+    if change == "loaded":
+        made.load_state_dict(other.state_dict())
+    assert torch.equal(made.generate(memory, mask, first=1, last=2, tokens=9), wanted)
+
+
+def test_what_is_kept_of_weights_goes_with_them():
+    made, before = decoder().requires_grad_(False), len(_TURNED)
+    made.generate(torch.randn(1, 6, 16), torch.ones(1, 6, dtype=torch.bool), first=1, last=2, tokens=9)
+    assert len(_TURNED) > before
+    del made
+    gc.collect()
+    assert len(_TURNED) == before
 
 
 def test_nothing_follows_the_end():
