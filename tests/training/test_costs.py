@@ -73,8 +73,8 @@ def test_presets_of_every_size_can_be_built(tmp_path: Path) -> None:
         with torch.device("meta"):
             model = MultimodalModel(own.model, Processor.made_up(own.prepare))
         sizes[name] = sum(one.numel() for one in model.parameters()) / 1e6
-    assert sizes == {"tiny": pytest.approx(9.2, rel=0.01), "base": pytest.approx(255, rel=0.01),
-                     "large": pytest.approx(627, rel=0.01)}  # fmt: skip
+    assert sizes == {"tiny": pytest.approx(9.09, rel=0.01), "base": pytest.approx(254, rel=0.01),
+                     "large": pytest.approx(625, rel=0.01)}  # fmt: skip
 
 
 @pytest.mark.parametrize("name", sorted(path.stem for path in (ROOT / "presets").glob("*.yaml")))
