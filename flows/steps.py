@@ -38,11 +38,15 @@ def step(run: Run, name: str, **options: Any) -> Iterator[Step]:
     """A step of the run: a line on the terminal, its place in run.json while it works and when it ends or fails."""
     line = Step(name, **options)
     run.begin(name)
+    reason = ""
     try:
         with line:
             yield line
+    except Exception as error:
+        reason = str(error) or type(error).__name__
+        raise
     finally:
-        run.note(name, line.seconds, line.state)
+        run.note(name, line.seconds, line.state, reason)
 
 
 def named(name: str) -> Callable[[Callable[P, R]], Task[P, R]]:

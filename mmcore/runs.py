@@ -52,11 +52,13 @@ class Run:
         self._now = {"name": step, "started": round(time.time(), 3)}
         self.write()
 
-    def note(self, step: str, seconds: float, state: str) -> None:
-        """Enter how a step ended; one that was unchanged keeps what it cost when it last ran."""
+    def note(self, step: str, seconds: float, state: str, reason: str = "") -> None:
+        """Enter how a step ended, and why if it failed; one that was unchanged keeps what it cost when it last ran."""
         if state == "unchanged":
             seconds = next((s["seconds"] for s in self._last.get("stages", []) if s["name"] == step), seconds)
         self._steps[step] = {"name": step, "seconds": round(seconds, 1), "state": state}
+        if reason:
+            self._steps[step]["reason"] = reason
         self._now = None
         self.write()
 
@@ -105,11 +107,9 @@ class Run:
             "precision": here.precision,
             "release": self.release or self._last.get("release", ""),
             "stages": list(self._steps.values()),
-        }
-        own = {
-            "workspace": str(self.workspace.root), "process": os.getpid(), "now": self._now,
             "planned": stage_names(self.settings),
-        }  # fmt: skip
+        }
+        own = {"workspace": str(self.workspace.root), "process": os.getpid(), "now": self._now}
         write_json(self.folder / "run.json", {**own, **record})
         if self._steps:
             write_json(self.workspace.artifacts / "run.json", record)

@@ -2,6 +2,7 @@
 
 import ast
 import json
+import re
 import subprocess
 import sys
 from importlib import metadata
@@ -126,3 +127,26 @@ def test_what_is_tested_is_what_the_lock_file_installs():
         if name in installed and installed[name].partition("+")[0] != pin.partition("+")[0]
     }
     assert other == {}
+
+
+def test_links_between_pages_lead_somewhere():
+    files = [ROOT / "README.md", *sorted(ROOT.glob("docs/*.md"))]
+    pages = {page.resolve(): without_code(page.read_text(encoding="utf-8")) for page in files}
+    headings = {page: {anchor(line) for line in re.findall(r"^#+ (.*)$", text, re.M)} for page, text in pages.items()}
+    dead = []
+    for page, text in pages.items():
+        for link in re.findall(r"\]\((?!\w+:)([^)\s]+)\)", text):
+            path, _, part = link.partition("#")
+            target = (page.parent / path).resolve() if path else page
+            if not target.exists() or (part and part not in headings.get(target, {part})):
+                dead.append(f"{page.name}: {link}")
+    assert dead == []
+
+
+def without_code(text: str) -> str:
+    return re.sub(r"```.*?```", "", text, flags=re.S)
+
+
+def anchor(heading: str) -> str:
+    """The name under which a heading is linked to: small letters, blanks as hyphens, no other signs."""
+    return re.sub(r"[^\w\- ]", "", heading.strip().lower()).replace(" ", "-")

@@ -8,25 +8,29 @@ from pathlib import Path
 from mmcore import params
 from mmcore.plugins import import_plugins
 from mmcore.report.readers import duration
+from mmcore.settings import Settings
 from mmcore.training.costs import Costs, costs
 from mmcore.workspace import Workspace
 
 
 def plan_costs(workspace: Workspace, preset: str | None, assignments: Sequence[str]) -> str:
-    """Lines on size, operations, memory and time with a preset and settings, which are not applied."""
+    """Lines on size, operations, memory and time with a preset and settings, which are not applied, and on how many
+    steps the fine-tunings take beside."""
     with tempfile.TemporaryDirectory() as folder:
         path = Path(shutil.copy(workspace.params, folder))
         presets = [params.preset(workspace.root, preset)] if preset else []
         params.change(path, presets=presets, assignments=assignments)
         settings = params.load(path)
     import_plugins(workspace, settings)
-    return "\n".join(_lines(costs(settings), settings.pretrain.optim.steps))
+    return "\n".join([*_lines(costs(settings), settings.pretrain.optim.steps), _beside(settings)])
 
 
 def _lines(found: Costs, steps: int) -> list[str]:
     total = sum(found.parameters.values())
     parts = ", ".join(f"{name} {_short(count)}" for name, count in found.parameters.items() if count > total / 100)
-    where = found.device.name if found.ranks == 1 else f"{found.ranks} of {found.device.name}"
+    where = found.device.name
+    if found.ranks > 1:
+        where = f"{found.ranks} of {where}, without what they exchange"
     return [
         f"model: {_short(total)} parameters ({parts})",
         f"a step: {found.samples:g} samples, {_short(found.operations)} operations forwards and backwards, "
@@ -36,6 +40,16 @@ def _lines(found: Costs, steps: int) -> list[str]:
         f"time: {steps:,} steps in about {duration(steps * found.seconds)} on {where}; "
         f"{_short(found.operations / found.seconds)} operations a second in a trial with {found.tried} samples",
     ]
+
+
+def _beside(settings: Settings) -> str:
+    """How many steps each fine-tuning takes; how long they last is not tried."""
+    told, total = [], 0
+    for task in settings.tasks:
+        own = settings.finetune[task]
+        told.append(f"{task} " + (f"{own.members} x " if own.members > 1 else "") + f"{own.optim.steps:,}")
+        total += own.members * own.optim.steps
+    return f"not in that time: {total:,} steps of fine-tuning ({', '.join(told)})"
 
 
 def _short(number: float) -> str:

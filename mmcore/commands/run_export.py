@@ -5,7 +5,7 @@ from pathlib import Path
 from typing import NamedTuple
 
 from mmcore.evaluation.compare import flat, values
-from mmcore.report.readers import read_logged
+from mmcore.report.readers import curve_files, read_logged
 from mmcore.workspace import Workspace, read_json, read_yaml
 
 
@@ -38,8 +38,10 @@ def export(workspace: Workspace, tool: str, to: str) -> str:
 def read_record(workspace: Workspace) -> Record:
     """What the last run has left: all numbers of all trainings, no scores before an evaluation."""
     points = [
-        (f"{path.parent.name}/{column}", int(step), value)
-        for path in sorted((workspace.artifacts / "logs").glob("*/curves.csv"))
+        (f"{path.parent.relative_to(workspace.artifacts / 'logs').as_posix()}/{column}", int(step), value)
+        for paths in curve_files(workspace).values()
+        for path in paths
+        if path.is_file()
         for column, entries in read_logged(path).items()
         for step, value in entries
     ]
@@ -57,7 +59,7 @@ def _tensorboard(record: Record, to: str) -> None:
     try:
         from torch.utils.tensorboard import SummaryWriter
     except ImportError:
-        raise ValueError("tensorboard is not installed: pip install 'mmcore[tensorboard]'") from None
+        raise ValueError("tensorboard is missing; in mmcore's checkout: pip install -e '.[tensorboard]'") from None
     with SummaryWriter(str(Path(to) / record.run)) as writer:
         for name, step, value in record.points:
             writer.add_scalar(name, value, step)
@@ -74,7 +76,7 @@ def _mlflow(record: Record, to: str) -> None:
         from mlflow.exceptions import MlflowException
         from mlflow.tracking import MlflowClient
     except ImportError:
-        raise ValueError("mlflow is not installed: pip install 'mmcore[mlflow]'") from None
+        raise ValueError("mlflow is missing; in mmcore's checkout: pip install -e '.[mlflow]'") from None
     metrics = [Metric(_plain(name), value, 0, step) for name, step, value in record.points]
     metrics += [Metric(_plain(f"test/{name}"), value, 0, 0) for name, value in record.scores.items()]
     params = [Param(_plain(name), value[:500]) for name, value in record.settings.items()]

@@ -30,11 +30,12 @@ class Word:
 
 @dataclass(frozen=True)
 class Described:
-    """A picture or clip, the words the model found for it and the words people found; `overlap` (0 to 1) says how
-    much the two have in common."""
+    """A picture or clip, what was asked about it if anything was, the words the model found and the words people found;
+    `overlap` (0 to 1) says how much the two have in common."""
 
     id: str
     picture: Picture | None
+    asked: str
     prediction: list[Word]
     references: list[str]
     transcript: str
@@ -94,7 +95,7 @@ def _unspaced(text: str) -> bool:
 
 def described(table: pa.Table, store: Store, pictures: Pictures, count: int) -> list[Described]:
     """`count` predictions spread evenly from the one closest to its references to the furthest, with their pictures."""
-    rows = table.select(["id", "input_id", "prediction", "references"]).to_pylist()
+    rows = table.select(["id", "input_id", "query", "prediction", "references"]).to_pylist()
     for row in rows:
         row["overlap"] = overlap(str(row["prediction"] or ""), [str(text) for text in row["references"] or []])
     ordered = sorted(rows, key=lambda row: (-row["overlap"], str(row["id"])))
@@ -106,9 +107,9 @@ def described(table: pa.Table, store: Store, pictures: Pictures, count: int) -> 
 def _described(row: Row, content: Row, pictures: Pictures) -> Described:
     references = [str(text) for text in row["references"] or []]
     return Described(
-        str(row["id"]), pictures.make(content.get("image") or content.get("video")),
-        _words(str(row["prediction"] or ""), references), references,
-        "" if content.get("image") else str(content.get("transcript") or ""), row["overlap"],
+        str(row["id"]), pictures.make(content.get("image") or content.get("video")), str(row["query"] or ""),
+        _words(str(row["prediction"] or ""), references), references, str(content.get("transcript") or ""),
+        row["overlap"],
     )  # fmt: skip
 
 
@@ -183,7 +184,7 @@ def _query(row: Row, source: str, target: str, contents: dict[str, Row], picture
     if not any(candidate.right for candidate in candidates):
         missed = Candidate(int(row["rank"]), True, *_content(own, 0, target, contents, pictures))
     picture, text = _content(own, 0, source, contents, pictures)
-    asked = text if source in MEDIA_COLUMNS else str(row["query"])
+    asked = text if source in media() else str(row["query"])
     return Query(own, int(row["rank"]), picture, asked, candidates, missed)
 
 
@@ -206,7 +207,7 @@ def _content(
     text = captions[place] if place < len(captions) else str(content.get("summary") or spoken or id)
     if kind in MEDIA_COLUMNS:
         return pictures.make(content.get(kind)), text
-    return None, spoken if kind in ("speech", "audio") else text
+    return None, (spoken or text) if kind in ("speech", "audio") else text
 
 
 def _spread(total: int, count: int) -> list[int]:

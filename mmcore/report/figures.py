@@ -13,15 +13,17 @@ WIDTH, HEIGHT = 420, 210
 LEFT, RIGHT, TOP, BOTTOM = 44, 8, 10, 26
 BINS = 24
 # How many line colours the style sheet has.
-COLOURS = 6
+COLOURS = 8
 
 
 def line_chart(
-    series: Mapping[str, Points], *, label: str, log: bool = False, dots: bool = False, x_label: str = "step"
-) -> Markup:
+    series: Mapping[str, Points], *, label: str, log: bool = False, dots: bool = False, x_label: str = "step",
+    end: float = 0.0,
+) -> Markup:  # fmt: skip
     """One line per entry of `series` over a shared axis; the n-th line has the class `s<n>`.
 
-    `log`: a logarithmic y axis (every value must be above 0). `dots`: every point is marked, for sparse values.
+    `log`: a logarithmic y axis (every value must be above 0). `dots`: every point is marked, for sparse values. `end`:
+    where the x axis ends, if no line goes further.
     """
     lines = {name: thin(points, DRAWN) for name, points in series.items() if points}
     if not lines:
@@ -31,10 +33,11 @@ def line_chart(
     marks = log_ticks(min(ys), max(ys)) if log else ticks(min(0.0, min(ys)), max(ys))
     low, high = min(marks[0], min(ys)), max(marks[-1], max(ys))
     # Steps count from 0, so that the charts of one training can be read against each other.
-    across = _scale(min(0.0, min(xs)), max(xs), LEFT, WIDTH - RIGHT)
+    first, last = min(0.0, min(xs)), max(end, *xs)
+    across = _scale(first, last, LEFT, WIDTH - RIGHT)
     bend = math.log if log else float
     up = _scale(bend(low), bend(high), HEIGHT - BOTTOM, TOP)
-    parts = [_y_axis(marks, [up(bend(mark)) for mark in marks]), _x_axis(min(0.0, min(xs)), max(xs), across, x_label)]
+    parts = [_y_axis(marks, [up(bend(mark)) for mark in marks]), _x_axis(first, last, across, x_label)]
     for place, (name, points) in enumerate(lines.items(), 1):
         path = " ".join(f"{_round(across(x))},{_round(up(bend(y)))}" for x, y in points)
         parts.append(Markup('<polyline class="line s{}" points="{}"/>').format(colour(place), path))

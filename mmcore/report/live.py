@@ -147,15 +147,12 @@ def _progress(path: Path, now: Mapping[str, Any]) -> dict[str, Any] | None:
 def _curves(at: Workspace, run: Run, now: Mapping[str, Any] | None) -> Curves | None:
     """Those of the training at work, else of the last one of this run."""
     trained = [step.name for step in run.stages if step.state == "done" and step.name.startswith(TRAINING)]
+    since = 0.0
     if now and now["name"].startswith(TRAINING):
-        path = at.logs(now["name"]) / "curves.csv"
-        # Before its first row the file is an earlier run's.
-        if not path.is_file() or path.stat().st_mtime < now["started"]:
-            return None
         trained.append(now["name"])
-    if not trained:
-        return None
-    return next((curves for curves in read_curves(at) if curves.stage == trained[-1]), None)
+        since = now["started"]  # before their first row files are an earlier run's
+    found = [curves for curves in read_curves(at, since) if curves.stage in trained[-1:]]
+    return found[-1] if found else None
 
 
 def _tiles(curves: Curves) -> list[dict[str, str]]:

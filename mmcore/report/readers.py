@@ -19,22 +19,24 @@ TRAINING = ("pretrain", "finetune@")
 
 @dataclass(frozen=True)
 class StageRun:
-    """One step of the last run: `state` is done, unchanged or failed."""
+    """One step of the last run: `state` is done, unchanged or failed, `reason` what it said when it failed."""
 
     name: str
     seconds: float
     state: str
+    reason: str = ""
 
 
 @dataclass(frozen=True)
 class Run:
-    """What the flow wrote about the run itself (artifacts/run.json)."""
+    """What the flow wrote about the run itself (artifacts/run.json). `planned`: those of its steps that are stages."""
 
     name: str
     release: str
     commit: str
     facts: dict[str, str]
     stages: list[StageRun]
+    planned: list[str]
 
     @property
     def failed(self) -> StageRun | None:
@@ -97,13 +99,16 @@ class Metric:
 
 @dataclass(frozen=True)
 class Curves:
-    """The training of one stage: name of the curve -> (step, value) points; losses, validation marks and what was
-    measured beside them (of `workspace.MEASURED` what the file has) apart."""
+    """A training of one stage: name of the curve -> (step, value) points; losses, validation marks and what was
+    measured beside them (of `workspace.MEASURED` what the file has) apart. It is the `member`-th of the `members` that
+    the stage averages, counted from 1."""
 
     stage: str
     losses: dict[str, list[tuple[float, float]]]
     validation: dict[str, list[tuple[float, float]]]
     measured: dict[str, list[tuple[float, float]]]
+    member: int = 1
+    members: int = 1
 
 
 @dataclass(frozen=True)
@@ -126,12 +131,15 @@ def to_run(content: Mapping[str, Any]) -> Run:
     """A run as its record tells it."""
     shown = ("started", "device", "threads", "precision", "memory")
     stages = [
-        StageRun(str(stage.get("name", "?")), number(stage.get("seconds")) or 0.0, str(stage.get("state", "done")))
+        StageRun(
+            str(stage.get("name", "?")), number(stage.get("seconds")) or 0.0, str(stage.get("state", "done")),
+            str(stage.get("reason") or ""),
+        )
         for stage in content.get("stages") or []
-    ]
+    ]  # fmt: skip
     facts = {key: str(content[key]) for key in shown if content.get(key) not in (None, "")}
     name, release, commit = (str(content.get(key) or "") for key in ("run", "release", "commit"))
-    return Run(name, release, commit, facts, stages)
+    return Run(name, release, commit, facts, stages, [str(stage) for stage in content.get("planned") or []])
 
 
 def read_verdict(workspace: Workspace) -> Verdict | None:
@@ -193,15 +201,31 @@ def read_headline(workspace: Workspace) -> list[str]:
     return list(_object(path)) if path.is_file() else []
 
 
-def read_curves(workspace: Workspace) -> list[Curves]:
-    """The curves of pretraining and of each fine-tuning, in this order; a stage without curves is left out."""
-    logs = workspace.artifacts / "logs"
-    if not logs.is_dir():
-        return []
-    names = sorted(folder.name for folder in logs.iterdir() if folder.name.startswith(TRAINING))
-    names.sort(key=lambda name: name != "pretrain")
-    found = [_curves(name, logs / name / "curves.csv") for name in names if (logs / name / "curves.csv").is_file()]
+def read_curves(workspace: Workspace, since: float = 0.0) -> list[Curves]:
+    """The curves of pretraining and of each fine-tuning, in this order, each training of a task by itself; those that
+    were last written before `since` are left out, and stages without curves."""
+    found = [
+        _curves(path, stage, member, len(paths))
+        for stage, paths in curve_files(workspace).items()
+        for member, path in enumerate(paths, 1)
+        if path.is_file() and path.stat().st_mtime >= since
+    ]
     return [curves for curves in found if curves.losses or curves.validation]
+
+
+def curve_files(workspace: Workspace) -> dict[str, list[Path]]:
+    """Of every stage that trains and has curves, where those of its members lie, or will; an earlier training may have
+    had more members, and their files do not count."""
+    logs = workspace.artifacts / "logs"
+    names = sorted(path.parent.name for path in logs.glob("*/curves.csv") if path.parent.name.startswith(TRAINING))
+    names.sort(key=lambda name: name != "pretrain")
+    settings = read_yaml(workspace.params) if workspace.params.is_file() else {}
+    sections = settings.get("finetune") or {}
+    files = {}
+    for name in names:
+        members = (sections.get(name.partition("@")[2]) or {}).get("members", 1)
+        files[name] = [logs / name / (f"member-{member}" if member else "") / "curves.csv" for member in range(members)]
+    return files
 
 
 def read_logged(path: Path) -> dict[str, list[tuple[float, float]]]:
@@ -219,11 +243,11 @@ def read_logged(path: Path) -> dict[str, list[tuple[float, float]]]:
     return {key: sorted(points.items()) for key, points in columns.items()}
 
 
-def _curves(stage: str, path: Path) -> Curves:
+def _curves(path: Path, stage: str, member: int, members: int) -> Curves:
     curves = read_logged(path)
     measured = {key: curves.pop(key) for key in MEASURED if key in curves}
     validation = {key: curves.pop(key) for key in list(curves) if key.startswith("validation")}
-    return Curves(stage, curves, validation, measured)
+    return Curves(stage, curves, validation, measured, member, members)
 
 
 def read_skipped(workspace: Workspace) -> list[str]:

@@ -115,7 +115,7 @@ def _tiles(metrics: list[Metric], headline: list[str]) -> list[dict[str, str]]:
                 + [f"champion {points(metric.champion)}"] * (metric.champion is not None)
             ),
         }
-        for metric in list(first.values())[:4]
+        for metric in first.values()
     ]
 
 
@@ -131,9 +131,13 @@ def training(curves: Curves) -> dict[str, Any]:
     """The charts of one training: its losses, and its validation marks (losses apart from scores)."""
     stage, _, task = curves.stage.partition("@")
     title = "Pretraining" if stage == "pretrain" else f"Fine-tuning for {task}"
-    charts = [_chart(title, "Training loss", curves.losses, dots=False)] if curves.losses else []
+    if curves.members > 1:
+        title += f", training {curves.member} of {curves.members}"
+    end = max((line[-1][0] for lines in (curves.losses, curves.validation) for line in lines.values()), default=0.0)
+    charts = [_chart(title, "Training loss", curves.losses, end, dots=False)] if curves.losses else []
     if curves.validation:
-        charts.append(_chart(title, "Validation, by which the best weights are chosen", curves.validation, dots=True))
+        said = "Validation, by which the best weights are chosen"
+        charts.append(_chart(title, said, curves.validation, end, dots=True))
     return {"title": title, "facts": _effort(curves), "charts": charts}
 
 
@@ -157,7 +161,9 @@ def _effort(curves: Curves) -> list[str]:
     return facts
 
 
-def _chart(stage: str, title: str, lines: dict[str, list[tuple[float, float]]], *, dots: bool) -> dict[str, Any]:
+def _chart(
+    stage: str, title: str, lines: dict[str, list[tuple[float, float]]], end: float, *, dots: bool
+) -> dict[str, Any]:
     values = [value for points in lines.values() for _, value in points]
     log = min(values) > 0 and max(values) > 50 * min(values)
     ends = ", ".join(
@@ -167,7 +173,7 @@ def _chart(stage: str, title: str, lines: dict[str, list[tuple[float, float]]], 
         {"name": name.replace("_", " "), "last": figures.short(line[-1][1]), "swatch": figures.swatch(place)}
         for place, (name, line) in enumerate(lines.items(), 1)
     ]
-    svg = figures.line_chart(lines, label=f"{stage}, {title.lower()}: {ends}", log=log, dots=dots)
+    svg = figures.line_chart(lines, label=f"{stage}, {title.lower()}: {ends}", log=log, dots=dots, end=end)
     return {"title": title + (", logarithmic" if log else ""), "svg": svg, "legend": legend}
 
 

@@ -26,9 +26,10 @@ class Step:
 def banner(workspace: Workspace, run: Run | None, verdict: Verdict | None) -> Banner:
     """The outcome of the last run; a failed step outweighs a verdict, which is then an earlier run's."""
     if run is not None and run.failed is not None:
-        reason = read_failure(workspace, run.failed.name)
+        # A stage has left its own words; those of the step around it quote its log, too.
+        reason = read_failure(workspace, run.failed.name) or run.failed.reason
         sentence = f"The step {run.failed.name} failed. What was finished before it is kept and will not be repeated."
-        return Banner("bad", "Failed", sentence, [reason] if reason else [])
+        return Banner("bad", "Failed", sentence, reason.splitlines())
     if verdict is None:
         return Banner("none", "No verdict yet", "No candidate has come as far as the promotion gate.")
     stays = f"The champion {verdict.champion} stays." if verdict.champion else "There is no champion yet."
@@ -61,10 +62,11 @@ def banner(workspace: Workspace, run: Run | None, verdict: Verdict | None) -> Ba
 def next_steps(run: Run | None, verdict: Verdict | None) -> list[Step]:
     """The commands that make sense now, the likeliest first."""
     if run is not None and run.failed is not None:
-        return [
-            Step(f"mmcore run debug {run.name} {run.failed.name}", "opens the step as it failed in the debugger"),
-            Step("mmcore run", "goes on from there; finished steps are not repeated"),
-        ]
+        again = Step("mmcore run", "goes on from there; finished steps are not repeated")
+        if run.failed.name not in run.planned:  # a step around the stages, which cannot be run by itself
+            return [again]
+        debug = f"mmcore run debug {run.name} {run.failed.name}"
+        return [Step(debug, "opens the step as it failed in the debugger"), again]
     if verdict is None:
         return [
             Step("mmcore check", "whether settings, data and machine are fit for a run"),

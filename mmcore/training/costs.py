@@ -35,8 +35,9 @@ FROZEN = 8  # of a weight that does not learn: itself and among the best so far
 class Costs:
     """`parameters` by part of the model. Of an average step: `samples`, `operations` (multiplications and additions,
     forwards and backwards, again where `optim.chunk` computes again), and `seconds` if each of the ranks is a `device`
-    like this one, as in a trial with `tried` samples. In bytes, for each rank: `learning` for weights, gradients and
-    optimiser, `activations` for what a step keeps until it goes backwards."""
+    like this one and exchanges nothing, as in a trial with `tried` samples. In bytes, for each rank: `learning` for
+    weights, gradients and optimiser, with `train.shard` its part of them and what is gathered at once; `activations`
+    for what a step keeps until it goes backwards."""
 
     parameters: Mapping[str, int]
     samples: float
@@ -68,17 +69,28 @@ def costs(settings: Settings) -> Costs:
     optim, weights = settings.pretrain.optim, Weights(model, device.precision)
     turning = Optimiser(weights, optim, model.rates).turning
     each = LEARNING[device.precision] + (0 if optim.ema is None else AVERAGE)
-    learning = sum(
+    learning = 1.0 * sum(
         one.numel() * (each - AVERAGE * (name in turning) if one.requires_grad else FROZEN)
         for name, one in weights.own.items()
     )
+    ranks = settings.train.devices * settings.train.nodes
+    if settings.train.shard:
+        learning = learning / ranks + _gathered(model, device)
     trial, tried = _trial(settings, model, few, device), FEW
     if trial.took < BRIEF:
         trial, tried = _trial(settings, model, Imagined(processor, MANY), device), MANY
     return Costs(
-        parameters, trial.samples, trial.operations, trial.seconds, tried, learning, trial.activations, device,
-        settings.train.devices * settings.train.nodes,
-    )  # fmt: skip
+        parameters, trial.samples, trial.operations, trial.seconds, tried, learning, trial.activations, device, ranks
+    )
+
+
+def _gathered(model: MultimodalModel, device: Device) -> int:
+    """The bytes of weights, and their gradients, that a step gathers at once: all outside of layers, and a layer."""
+    from mmcore.training.sharding import layers_of  # noqa: PLC0415 (it imports torch's compiler: seconds)
+
+    layers = [sum(one.numel() for one in layer.parameters()) for layer in layers_of(model)]
+    whole = sum(one.numel() for one in model.parameters())
+    return (whole - sum(layers) + max(layers, default=0)) * (4 if device.precision == "bf16" else 8)
 
 
 @dataclass

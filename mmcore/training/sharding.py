@@ -59,7 +59,7 @@ class ShardedWeights(Weights):
         bf16 = MixedPrecisionPolicy(torch.bfloat16, torch.float32, cast_forward_inputs=False)
         policy = bf16 if device.precision == "bf16" else MixedPrecisionPolicy()
         root = Whole(model)
-        units: list[Any] = [*_layers(model), root]
+        units: list[Any] = [*layers_of(model), root]
         for unit in units:
             own = [p for p in unit.parameters() if not isinstance(p, DTensor) and p.ndim]
             # The root, too, lets go of its weights: a validation has no way back, after which it would.
@@ -146,7 +146,7 @@ def _rows(tensor: Any) -> Tensor:
     return tensor.to_local() if isinstance(tensor, DTensor) else tensor
 
 
-def _layers(model: nn.Module) -> list[nn.Module]:
+def layers_of(model: nn.Module) -> list[nn.Module]:
     """The layers that are gathered one at a time: ours, and those of which transformers says that they belong on one
     device."""
     found: list[nn.Module] = []

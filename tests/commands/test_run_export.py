@@ -28,11 +28,19 @@ def trained(tmp_path: Path) -> Workspace:
 
 def test_of_a_step_that_was_taken_twice_the_later_one_counts(trained: Workspace) -> None:
     assert read_record(trained).points == [
-        ("finetune@captioning/caption", 10, 1.0),
         ("pretrain/caption", 10, 4.0),
         ("pretrain/caption", 20, 3.25),
         ("pretrain/validation", 20, 3.0),
+        ("finetune@captioning/caption", 10, 1.0),
     ]
+
+
+def test_every_training_of_a_task_is_exported(trained: Workspace) -> None:
+    told = "members: {}\n    task: {{name: captioning"
+    trained.params.write_text(trained.params.read_text().replace(told.format(1), told.format(2)))
+    folder = trained.logs("finetune@captioning")
+    shutil.copytree(folder, folder / "member-1")
+    assert read_record(trained).points[-1] == ("finetune@captioning/member-1/caption", 10, 1.0)
 
 
 def test_tensorboard_shows_curves_and_scores(trained: Workspace, tmp_path: Path) -> None:

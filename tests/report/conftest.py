@@ -249,6 +249,7 @@ def make_workspace(root: Path, *, scenes: int = 12, clips: int = 4) -> Workspace
         {
             "run": "brave-heron", "started": "2030-01-02T03:04:05+00:00", "device": "CPU", "threads": 2,
             "precision": "fp32", "memory": "7.6 GB", "commit": "4d5e6f" * 6, "release": "v0.2.0",
+            "planned": list(STAGES),
             "stages": [
                 {"name": name, "seconds": cost, "state": "unchanged" if cost < 10 else "done"}
                 for name, cost in zip(STAGES, seconds, strict=True)

@@ -55,6 +55,26 @@ def test_descriptions_go_from_the_closest_to_the_furthest(whole, store):
     assert all(one.picture for one in shown)
 
 
+class Remarks:
+    """Samples with a face, what is said about it, and a recording."""
+
+    def rows(self, ids, columns):
+        return {id: {"transcript": f"said of {id}", "speech_text": f"spoken {id}"} for id in ids}
+
+
+def test_a_question_stands_with_its_answer_and_a_remark_with_its_picture():
+    row = {"id": "a#0", "input_id": "a", "query": "what colour?", "prediction": "red", "references": ["red"]}
+    (shown,) = described(pa.Table.from_pylist([row], SCHEMA), Remarks(), Pictures(0), 1)
+    assert (shown.asked, shown.transcript) == ("what colour?", "said of a")
+
+
+def test_a_recording_is_named_by_what_is_said_in_it():
+    row = {"id": "q", "input_id": "a", "direction": "audio_to_image", "query": "a", "references": ["a"], "rank": 1,
+           "top": ["a"], "top_scores": [1.0]}  # fmt: skip
+    (gallery,) = galleries(pa.Table.from_pylist([row], SCHEMA), Remarks(), Pictures(0), 1)
+    assert gallery.found[0].text == "spoken a"
+
+
 def test_summaries_come_with_a_moving_picture_and_what_was_said(whole, store):
     shown = described(predicted(whole, "summarisation"), store, Pictures(10**7), 6)
     assert len(shown) == 4

@@ -2,7 +2,8 @@ import re
 
 import pytest
 
-from mmcore.report.figures import bar, bins, histogram, line_chart, log_ticks, share, short, thin, ticks
+from mmcore.report.build import TEMPLATES
+from mmcore.report.figures import COLOURS, bar, bins, histogram, line_chart, log_ticks, share, short, thin, ticks
 
 
 def points_of(svg: str) -> list[tuple[float, float]]:
@@ -30,6 +31,17 @@ def test_log_ticks_are_ones_twos_and_fives():
 def test_a_line_goes_from_the_left_edge_to_the_right_and_down_as_values_fall():
     points = points_of(line_chart({"loss": [(0, 4.0), (50, 2.0), (100, 0.0)]}, label="loss"))
     assert points == [(44, 10), (228, 97), (412, 184)]
+
+
+def test_an_axis_may_end_later_than_its_lines():
+    assert points_of(line_chart({"loss": [(0, 4.0), (50, 2.0)]}, label="loss", end=100))[-1][0] == 228
+
+
+def test_every_line_has_a_colour_of_its_own_as_far_as_there_are_some():
+    style = (TEMPLATES / "style.css").read_text()
+    for number in range(1, COLOURS + 1):
+        assert style.count(f"--s{number}: #") == 2  # light and dark
+        assert f".s{number} {{ stroke: var(--s{number}); }}" in style
 
 
 def test_a_logarithmic_axis_makes_a_halving_a_straight_line():

@@ -86,6 +86,18 @@ def test_before_its_first_row_no_earlier_curves_are_shown(running: Workspace) ->
     assert '<svg class="chart"' not in live.fragment(running)
 
 
+def test_of_several_trainings_of_a_task_the_one_at_work_is_shown(running: Workspace) -> None:
+    began = time.time() - 10
+    running.params.write_text("finetune: {captioning: {members: 3}}\n")
+    record(running, "running", {"pretrain": "done"}, now={"name": "finetune@captioning", "started": began})
+    folder = running.logs("finetune@captioning")
+    for member in (1, 2):
+        (folder / f"member-{member}").mkdir()
+        (folder / f"member-{member}" / "curves.csv").write_bytes((folder / "curves.csv").read_bytes())
+    os.utime(folder / "member-2" / "curves.csv", (began - 60, began - 60))
+    assert "Fine-tuning for captioning, training 2 of 3" in live.fragment(running)
+
+
 def test_a_phase_of_its_own_name_is_named_with_its_step(running: Workspace) -> None:
     report(running, "pretrain", (time.time(), "reading", 1200, None))
     assert "pretrain, reading: 1,200 steps" in live.fragment(running)

@@ -51,6 +51,22 @@ def test_curves_part_losses_from_validation_and_the_later_line_counts(tmp_path):
     assert "mfu" not in curves.measured
 
 
+def test_every_training_of_a_task_has_its_curves(fresh):
+    workspace = fresh()
+    workspace.params.write_text("finetune: {captioning: {members: 3}, retrieval: {members: 1}}\n")
+    folder = workspace.logs("finetune@captioning")
+    for member in (1, 3):  # the second of three, and one of a time when there were four
+        (folder / f"member-{member}").mkdir()
+        (folder / f"member-{member}" / "curves.csv").write_bytes((folder / "curves.csv").read_bytes())
+    (workspace.logs("finetune@retrieval") / "member-1").mkdir()
+    (workspace.logs("finetune@retrieval") / "member-1" / "curves.csv").write_bytes((folder / "curves.csv").read_bytes())
+    told = [(curves.stage, curves.member, curves.members) for curves in read_curves(workspace)]
+    assert told == [
+        ("pretrain", 1, 1), ("finetune@captioning", 1, 3), ("finetune@captioning", 2, 3), ("finetune@retrieval", 1, 1),
+        ("finetune@summarisation", 1, 1),
+    ]  # fmt: skip
+
+
 def test_pretraining_comes_first(whole):
     assert [curves.stage for curves in read_curves(whole)] == [
         "pretrain", "finetune@captioning", "finetune@retrieval", "finetune@summarisation"

@@ -1,3 +1,5 @@
+from dataclasses import replace
+
 import pyarrow as pa
 
 from mmcore.report import sections
@@ -39,11 +41,22 @@ def test_the_first_headline_score_of_a_task_is_shown_large():
     assert [(tile["label"], tile["value"]) for tile in shown["tiles"]] == [("BLEU-4", "50.0")]
 
 
+def test_every_task_is_at_a_glance():
+    metrics = [replace(metric("accuracy", 50.0), task=f"task_{number}") for number in range(6)]
+    assert len(sections.results(metrics, [])["tiles"]) == 6
+
+
 def test_a_loss_over_decades_is_drawn_logarithmically():
     near = sections.training(Curves("pretrain", {"loss": [(1, 4.0), (2, 2.0)]}, {}, {}))
     far = sections.training(Curves("pretrain", {"loss": [(1, 4.0), (2, 0.02)]}, {}, {}))
     assert near["charts"][0]["title"] == "Training loss"
     assert far["charts"][0]["title"] == "Training loss, logarithmic"
+
+
+def test_one_of_several_trainings_of_a_task_is_told_from_the_others():
+    assert sections.training(Curves("finetune@a", {}, {}, {}))["title"] == "Fine-tuning for a"
+    second = sections.training(Curves("finetune@a", {}, {}, {}, member=2, members=3))
+    assert second["title"] == "Fine-tuning for a, training 2 of 3"
 
 
 def test_a_training_says_how_fast_it_was_as_far_as_its_file_does():

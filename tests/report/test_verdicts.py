@@ -9,8 +9,8 @@ def verdict(name: str, champion: str = "v0.1.0") -> Verdict:
     return Verdict(name, ["because"], [], champion, "9c1f")
 
 
-def run(release: str = "", state: str = "done") -> Run:
-    return Run("brave-heron", release, "", {}, [StageRun("pretrain", 3.0, state)])
+def run(release: str = "", state: str = "done", step: str = "pretrain", reason: str = "") -> Run:
+    return Run("brave-heron", release, "", {}, [StageRun(step, 3.0, state, reason)], ["code", "pretrain"])
 
 
 @pytest.mark.parametrize(
@@ -49,6 +49,12 @@ def test_a_failed_step_is_named_with_its_own_words(tmp_path):
 
 def test_a_step_that_failed_outside_the_stages_is_named_without_a_reason(tmp_path):
     assert banner(Workspace(tmp_path), run(state="failed"), None).reasons == []
+
+
+def test_a_step_around_the_stages_has_its_own_words_and_is_not_opened_in_the_debugger(tmp_path):
+    failed = run(state="failed", step="smoke_test", reason="the Bento fails\nask again")
+    assert banner(Workspace(tmp_path), failed, None).reasons == ["the Bento fails", "ask again"]
+    assert [step.command for step in next_steps(failed, None)] == ["mmcore run"]
 
 
 def test_what_to_type_depends_on_what_happened():

@@ -15,6 +15,7 @@ from mmcore.settings import Settings
 from mmcore.tasks import TASKS
 from mmcore.training.costs import costs
 from mmcore.training.optim import Optimiser, Weights
+from mmcore.training.sharding import layers_of
 from tests.conftest import ROOT
 from tests.tiny import MODEL, PREPARE, alone
 
@@ -41,6 +42,16 @@ def test_parameters_are_those_of_the_model_and_learning_takes_so_many_bytes_each
     matrices = sum(dict(model.named_parameters())[name].numel() for name in turning)
     assert costs(settings(algorithm="muon")).learning == found.learning - 4 * matrices
     assert found.seconds > 0
+
+
+def test_a_shard_needs_its_part_and_what_is_gathered_at_once() -> None:
+    one, two = settings(algorithm="adamw"), settings(algorithm="adamw")
+    two = replace(two, train=replace(two.train, devices=2, shard=True))
+    model = MultimodalModel(one.model, Processor.made_up(PREPARE))
+    layers = [sum(part.numel() for part in layer.parameters()) for layer in layers_of(model)]
+    whole = sum(part.numel() for part in model.parameters())
+    gathered = whole - sum(layers) + max(layers)
+    assert costs(two).learning == costs(one).learning / 2 + 8 * gathered
 
 
 def test_a_batch_twice_as_large_takes_twice_the_operations_and_activations_and_no_more_weights() -> None:
