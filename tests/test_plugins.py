@@ -167,7 +167,9 @@ def test_readings_are_imported_judged_learned_searched_and_reported(
         assert found["value"] > found["baseline"] + 40, scores
     assert "sensor_mean" in read_json(work.reference / "calibration.json")["columns"]
     asked = read_json(work.reference / "golden" / "requests.json")["tasks"]["retrieval"]
-    assert {request["kind"] for request in asked} == {"text"}
+    assert {(one["query"]["modality"], one["candidates"]["modality"]) for one in asked} == {
+        ("text", "sensor"), ("sensor", "text")
+    }  # fmt: skip
     assert "sensor" in (work.artifacts / "report" / "index.html").read_text()
 
 
@@ -220,7 +222,7 @@ def test_the_machines_of_a_cluster_are_said_not_to_have_the_plugin(
         engine.check_engine("ray")
 
 
-@pytest.mark.parametrize("name", ["text", "image", "captions", "Radar", "in_front"])
+@pytest.mark.parametrize("name", ["text", "image", "captions", "Radar", "in_front", "clip", "images", "clips"])
 def test_a_name_that_is_taken_or_no_column_is_refused(project: Path, name: str) -> None:
     def add() -> None:
         MODALITIES.add(name)(object)
