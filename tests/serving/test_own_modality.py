@@ -92,11 +92,17 @@ def test_its_files_get_the_vectors_that_the_model_gives_them(client: Client, mod
     assert client.get("/identity")["suffixes"] == {"sensor": [".npy"]}
 
 
-def test_a_task_that_chooses_by_it_is_asked_with_a_file_or_without(client: Client) -> None:
+def test_a_task_that_chooses_by_it_is_asked_with_a_file_or_without(client: Client, model: MultimodalModel) -> None:
     assert client.get("/identity")["chooses"] == {"falls": ["sensor", "text"]}
     (both,) = client.post("/choose", [("task", "falls"), ("sensor", npy(readings(1))), ("text", "it shakes")])
     (alone,) = client.post("/choose", [("task", "falls"), ("text", "it shakes")])
-    assert set(both["classes"]) == {"fallen", "safe"}
+    values, there = torch.from_numpy(readings(1)[:24])[None], torch.ones(1, min(24, len(readings(1))), dtype=torch.bool)
+    text = model.encode("text", *model.processor.texts(["it shakes"]))
+    with torch.inference_mode():
+        for answer, mask in ((both, there), (alone, ~there)):
+            shares = model.answer("falls", {"sensor": model.encode("sensor", values, mask), "text": text}).softmax(1)
+            expected = dict(zip(["fallen", "safe"], shares[0].tolist(), strict=True))
+            assert answer["classes"] == pytest.approx(expected, abs=1e-5)
     assert both["classes"] != pytest.approx(alone["classes"], abs=1e-5)
 
 

@@ -89,6 +89,10 @@ def test_a_choice_is_that_of_the_task_s_head_whatever_it_is_asked_with(predictor
         alone["classes"], abs=1e-5
     )
     assert alone["classes"] != pytest.approx(found["classes"], abs=1e-5)
+    encoded["image"] = model.encode("image", torch.from_numpy(pixels)[None], ~present)
+    shares = model.answer("place", encoded).softmax(1)[0].tolist()
+    (unseen,) = predictor.choose_all([("where", {"text": "a blue square"})])
+    assert unseen["classes"] == pytest.approx(dict(zip(["left", "right"], shares, strict=True)), abs=1e-5)
     assert len(other["classes"]) == 4
     assert predictor.identity()["chooses"] == {
         "questions": ["question", "image"], "where": ["image", "text"], "heard": ["audio"],
