@@ -1,4 +1,4 @@
-"""A modality of one's own behind HTTP: a packaged Bento, served where only it is at hand, reads its files."""
+"""A packaged Bento with a modality of one's own, served where only it is at hand."""
 
 import dataclasses
 import importlib
