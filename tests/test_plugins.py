@@ -1,5 +1,6 @@
 """A modality of one's own from files to scores, as a user brings it: a plugin, a folder, the commands."""
 
+import argparse
 import importlib
 import json
 import sys
@@ -13,6 +14,7 @@ import pytest
 
 from mmcore import params
 from mmcore.cli import main
+from mmcore.commands import data_requests
 from mmcore.data import engine, store
 from mmcore.data.corpus import Corpus
 from mmcore.data.exporters import export_data
@@ -20,6 +22,8 @@ from mmcore.data.importers import IMPORTERS, ImportOptions, content
 from mmcore.data.modalities import BUILT_IN, MODALITIES, media
 from mmcore.data.schema import schema
 from mmcore.models.encoders import ENCODERS
+from mmcore.serving import requests
+from mmcore.serving.requests import Kept
 from mmcore.workspace import Workspace, read_json
 from tests.conftest import ROOT
 
@@ -87,6 +91,7 @@ evaluate: {{headline: [retrieval.text_to_sensor_recall@1]}}
 reference: {{rows: 100, splits: 200}}
 """
 STAGES = ("code", "validate", "prepare", "pretrain", "finetune@retrieval", "evaluate", "reference")
+IMPORT = ["data", "import", "readings", "--format", "table", "--name", "shakes", "--lang", "en", "--replace"]
 AXES, SPEEDS = ("left", "up", "front"), {"slowly": 0.3, "quickly": 1.2}
 
 
@@ -143,8 +148,7 @@ def test_readings_are_imported_judged_learned_searched_and_reported(
     project: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
     params.change(project / "params.yaml", presets=[project / "settings.yaml"])
-    words = ["data", "import", "readings", "--format", "table", "--name", "shakes", "--lang", "en", "--replace"]
-    assert main(words) == 0
+    assert main(IMPORT) == 0
     assert "imported 62 train, 12 validation, 12 test rows; refused 1 unsafe_path" in capsys.readouterr().out
     assert main(["check"]) == 0
     assert "parameters over text, sensor" in capsys.readouterr().out
@@ -167,8 +171,27 @@ def test_readings_are_imported_judged_learned_searched_and_reported(
         assert found["value"] > found["baseline"] + 40, scores
     assert "sensor_mean" in read_json(work.reference / "calibration.json")["columns"]
     asked = read_json(work.reference / "golden" / "requests.json")["tasks"]["retrieval"]
-    assert {request["kind"] for request in asked} == {"text"}
+    assert {(one["query"]["modality"], one["candidates"]["modality"]) for one in asked} == {
+        ("text", "sensor"), ("sensor", "text")
+    }  # fmt: skip
     assert "sensor" in (work.artifacts / "report" / "index.html").read_text()
+
+
+def test_a_request_with_a_file_of_it_that_the_service_was_unsure_of_becomes_a_row(project: Path) -> None:
+    params.change(project / "params.yaml", presets=[project / "settings.yaml"])
+    assert main(IMPORT) == 0
+    work, file = Workspace(project), (project / "readings" / "1.npy").read_bytes()
+    name = requests.file_name("sensor", file)
+    classes = {"fallen": 0.6, "safe": 0.4}
+    request = Kept("a", "falls", "falls", "fallen", 0.6, classes, "h", "2030-01-02T03:04:05", {}, {"sensor": name})
+    requests.keep(requests.place(work.state), request, {"sensor": file}, most=1, most_bytes=10_000)
+    for table in (MODALITIES, ENCODERS):  # as in a process of its own
+        del table._members["sensor"]
+    del sys.modules["own_sensor"]
+    data_requests.run(work, argparse.Namespace(doing="accept", id=["a"], answer="safe", new_class=False))
+    rows = [row for shard in store.shards(work.data) for row in store.read_rows(work.data / shard.path)]
+    (row,) = (row for row in rows if row["id"] == "request-a")
+    assert (name, row["sensor"], dict(row["labels"])) == ("sensor.npy", file, {"falls": "safe"})
 
 
 def test_a_store_whose_modality_is_not_known_is_refused_by_name(project: Path) -> None:
@@ -220,7 +243,7 @@ def test_the_machines_of_a_cluster_are_said_not_to_have_the_plugin(
         engine.check_engine("ray")
 
 
-@pytest.mark.parametrize("name", ["text", "image", "captions", "Radar", "in_front"])
+@pytest.mark.parametrize("name", ["text", "image", "captions", "Radar", "in_front", "clip", "images", "clips"])
 def test_a_name_that_is_taken_or_no_column_is_refused(project: Path, name: str) -> None:
     def add() -> None:
         MODALITIES.add(name)(object)

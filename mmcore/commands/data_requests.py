@@ -11,6 +11,7 @@ from mmcore import params, project
 from mmcore.data.importers import ImportOptions
 from mmcore.data.importing import import_data
 from mmcore.ledger import Ledger
+from mmcore.plugins import load_settings
 from mmcore.serving import requests
 from mmcore.serving.requests import Kept
 from mmcore.workspace import Workspace, run_lock
@@ -79,7 +80,7 @@ def _accept(workspace: Workspace, folder: Path, chosen: list[Kept], answer: str 
                 f"'{answer}' is no class of the task {one.task}; there are: {', '.join(one.classes)}; "
                 "a class that the model is to learn goes with --new-class"
             )
-    settings = params.load(workspace.params)
+    settings = load_settings(workspace)  # a plugin's modality is a column of the rows
     with run_lock(workspace.state / "run.lock", "accepting requests"):
         project.ensure_data(workspace, settings)
         with tempfile.TemporaryDirectory() as place:

@@ -13,7 +13,7 @@ from starlette.types import ASGIApp, Message, Receive, Scope, Send
 from mmcore.serving import requests
 from mmcore.serving.guard import PARTS
 from mmcore.serving.requests import Kept
-from mmcore.serving.uploads import INPUTS, Part
+from mmcore.serving.uploads import Part, input_of
 from mmcore.settings import ServeSettings
 
 PATH = "/choose"
@@ -62,9 +62,9 @@ class Asking:
             log.warning("an unsure request could not be kept in %s: %s", self._folder, error)
 
     def _keep(self, parts: Sequence[Part], answer: dict[str, Any]) -> bool:
-        (task,) = (str(part.value) for part in parts if part.field == "task")
-        sent = {INPUTS[part.field]: part for part in parts if part.field != "task"}
-        texts = {name: str(part.value) for name, part in sent.items() if part.file is None}
+        (task,) = (str(part.item.value) for part in parts if part.field == "task")
+        sent = {input_of(part.field): part for part in parts if part.field != "task"}
+        texts = {name: str(part.item.value) for name, part in sent.items() if part.file is None}
         files = {name: part.file for name, part in sent.items() if part.file is not None}
         request = Kept(
             id=requests.identity(task, texts, files),

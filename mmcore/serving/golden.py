@@ -5,6 +5,7 @@ model is run, so a fault anywhere between the prepared arrays and the served ans
 """
 
 import hashlib
+import unicodedata
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pyarrow.parquet as pq
 from mmcore.data.modalities import media
 from mmcore.data.store import read_rows, read_table
 from mmcore.serving.identity import choosing
-from mmcore.serving.uploads import SENT_AS
+from mmcore.serving.uploads import sent_as
 from mmcore.settings import Settings
 from mmcore.workspace import trained, write_json
 
@@ -45,16 +46,14 @@ def write_golden(
     served = trained(tasks, settings.tasks)
     chooses = choosing(tasks, served)
     for task in served:
-        # What cannot be sent to the service, it cannot be asked about.
-        if task in chooses and set(chooses[task]) <= set(SENT_AS):
-            rows = _spread(_predictions(evaluation, task), settings.release.golden)
-            requests[task] = _choosing(rows, task, chooses[task], samples)
-        elif task in MAKERS and settings.finetune[task].medium in ("image", "video"):
-            rows = _predictions(evaluation, task)
-            requests[task] = MAKERS[task](rows, settings.finetune[task].medium, samples, settings)
+        rows = _predictions(evaluation, task)
+        if task in chooses:
+            requests[task] = _choosing(_spread(rows, settings.release.golden), task, chooses[task], samples)
         elif task == "retrieval":
-            rows = _predictions(evaluation, task)
-            requests[task] = _texts_alone(rows, settings.finetune[task].medium, settings)
+            requests[task] = _retrieval(rows, samples, settings)
+        # What cannot be sent to the service, it cannot be asked about.
+        elif task in MAKERS and settings.finetune[task].medium in ("image", "video"):
+            requests[task] = MAKERS[task](rows, settings.finetune[task].medium, samples, settings)
     write_json(output / "requests.json", {"tolerance": TOLERANCE, "tasks": requests})
     pq.write_table(samples.media(), output / "media.parquet", compression="none")
     pq.write_table(_vectors(requests, evaluation), output / "vectors.parquet", compression="zstd")
@@ -90,18 +89,29 @@ class _Samples:
                 self._kinds[identity, kind] = key
             self._rows[identity] = row
 
+    def embedded(self, modality: str, name: str) -> str:
+        """The key of what the evaluation embedded under that name, read if need be; of a text it is the text."""
+        if modality == "text":
+            identity, _, place = name.rpartition("#")
+            self.read([identity])
+            return self.text(identity, int(place))
+        self.read([name], modality)
+        return self.key(name, modality)
+
     def key(self, identity: str, kind: str) -> str:
         return self._kinds[identity, kind]
-
-    def size(self, identity: str, kind: str) -> int:
-        return len(self.contents[self.key(identity, kind)][1])
 
     def transcript(self, identity: str) -> str | None:
         found: str | None = self._rows[identity]["transcript"]
         return found or None
 
-    def text(self, identity: str) -> str:
-        return str(self._rows[identity]["captions"][0]["text"])
+    def text(self, identity: str, place: int = 0) -> str:
+        """A caption, in composed form as it was prepared."""
+        return unicodedata.normalize("NFC", self._rows[identity]["captions"][place]["text"])
+
+    def size(self, key: str) -> int:
+        """How many bytes a file or a text has."""
+        return len(self.contents[key][1]) if key in self.contents else len(key.encode())
 
     def media(self) -> pa.Table:
         contents = sorted(self.contents.items())
@@ -123,47 +133,45 @@ def _summarisation(rows: list[Row], of: str, samples: _Samples, settings: Settin
     return [{**request, "transcript": samples.transcript(request["id"])} for request in asked]
 
 
-def _retrieval(rows: list[Row], of: str, samples: _Samples, settings: Settings) -> list[Row]:
-    """For texts, their best media with the order and the scores that the evaluation gave them; as many as fit into a
-    request."""
-    chosen = _spread([row for row in rows if row["direction"] == f"text_to_{of}"], settings.release.golden)
-    most, largest = settings.serve.max_items - 1, FILES_SHARE * settings.serve.max_body_bytes
-    samples.read([identity for row in chosen for identity in row["top"]], of)
+def _retrieval(rows: list[Row], samples: _Samples, settings: Settings) -> list[Row]:
+    """For queries of every direction between two modalities, their best candidates with the order and the scores that
+    the evaluation gave them; as many as fit into a request."""
+    known = (*media(), "text")
+    directions: dict[tuple[str, ...], list[Row]] = {}
+    for row in rows:
+        pair = tuple(row["direction"].split("_to_"))
+        if set(pair) <= set(known):  # others are from language to language
+            directions.setdefault(pair, []).append(row)
     requests = []
-    for row in chosen:
-        sent: dict[str, float] = {}
-        names: dict[str, str] = {}
-        size, last = 0, float("inf")
-        for identity, score in zip(row["top"], row["top_scores"], strict=True):
-            key = samples.key(identity, of)
-            size += samples.size(identity, of)
-            fits = len(sent) < most and (len(sent) < 2 or size < largest)
-            if last - score > RESOLUTION and key not in sent and fits:
-                sent[key], names[key] = score, identity
-                last = score
-        # Sent in the order of their hashes, so that answering in the order of arrival is wrong.
-        keys = sorted(sent)
-        requests.append(
-            {
-                "id": row["id"],
-                "kind": of,
-                "text": row["query"],
-                "text_id": row["query_id"],
-                "media": keys,
-                "ids": [names[key] for key in keys],
-                "order": sorted(range(len(keys)), key=lambda place: -sent[keys[place]]),
-                "scores": [sent[key] for key in keys],
-            }
-        )
-    return requests
+    shares = np.array_split(np.arange(settings.release.golden), max(1, len(directions)))
+    for ((asking, asked), found), share in zip(directions.items(), shares, strict=False):
+        requests += [_search(row, asking, asked, samples, settings) for row in _spread(found, len(share))]
+    return [request for request in requests if request["order"]]
 
 
-def _texts_alone(rows: list[Row], of: str, settings: Settings) -> list[Row]:
-    """Texts whose media the service does not take (recordings, a modality of one's own): their embeddings are asked
-    for, and nothing is ranked."""
-    chosen = _spread([row for row in rows if row["direction"] == f"text_to_{of}"], settings.release.golden)
-    nothing: Row = {"kind": "text", "media": [], "ids": [], "order": [], "scores": []}
-    return [nothing | {"id": row["id"], "text": row["query"], "text_id": row["query_id"]} for row in chosen]
+def _search(row: Row, asking: str, asked: str, samples: _Samples, settings: Settings) -> Row:
+    most, largest = settings.serve.max_items - 1, FILES_SHARE * settings.serve.max_body_bytes
+    query = samples.embedded(asking, row["query_id"])
+    sent: dict[str, float] = {}
+    names: dict[str, str] = {}
+    size, last = samples.size(query), float("inf")
+    for identity, score in zip(row["top"], row["top_scores"], strict=True):
+        key = samples.embedded(asked, identity)
+        size += samples.size(key)
+        fits = len(sent) < most and (len(sent) < 2 or size < largest)
+        fits &= asked != "text" or len(key) <= settings.serve.max_characters
+        if last - score > RESOLUTION and key not in sent and fits:
+            sent[key], names[key] = score, identity
+            last = score
+    # Sent in the order of their hashes, so that answering in the order of arrival is wrong.
+    keys = sorted(sent)
+    return {
+        "id": row["id"],
+        "query": {"modality": asking, "key": query, "id": row["query_id"]},
+        "candidates": {"modality": asked, "keys": keys, "ids": [names[key] for key in keys]},
+        "order": sorted(range(len(keys)), key=lambda place: -sent[keys[place]]),
+        "scores": [sent[key] for key in keys],
+    }
 
 
 def _choosing(rows: list[Row], task: str, inputs: Sequence[str], samples: _Samples) -> list[Row]:
@@ -180,7 +188,7 @@ def _choosing(rows: list[Row], task: str, inputs: Sequence[str], samples: _Sampl
                 "id": row["id"],
                 "task": task,
                 "texts": {name: texts[name] for name in inputs if name not in kinds},
-                "media": {SENT_AS[kind]: samples.key(identity, kind) for kind in kinds},
+                "media": {sent_as(kind): samples.key(identity, kind) for kind in kinds},
                 "prediction": row["prediction"],
                 "score": row["score"],
             }
@@ -188,18 +196,22 @@ def _choosing(rows: list[Row], task: str, inputs: Sequence[str], samples: _Sampl
     return requests
 
 
-MAKERS = {"retrieval": _retrieval, "captioning": _captioning, "summarisation": _summarisation}
+MAKERS = {"captioning": _captioning, "summarisation": _summarisation}
 
 
 def _vectors(requests: Mapping[str, list[Row]], evaluation: Path) -> pa.Table:
-    """The offline embeddings of the texts and media of retrieval requests, by text and by content hash."""
+    """The offline embeddings of what retrieval requests send, by text and by content hash."""
     found: dict[str, Any] = {}
-    asked = requests.get("retrieval", [])
-    if asked:
-        texts, media = (_embeddings(evaluation, "retrieval", name) for name in ("text", asked[0]["kind"]))
-        for request in asked:
-            found[request["text"]] = texts[request["text_id"]]
-            found |= {key: media[name] for key, name in zip(request["media"], request["ids"], strict=True)}
+    known: dict[str, dict[str, Any]] = {}
+    for request in requests.get("retrieval", []):
+        query, candidates = request["query"], request["candidates"]
+        for modality in {query["modality"], candidates["modality"]} - known.keys():
+            known[modality] = _embeddings(evaluation, "retrieval", modality)
+        found[query["key"]] = known[query["modality"]][query["id"]]
+        found |= {
+            key: known[candidates["modality"]][name]
+            for key, name in zip(candidates["keys"], candidates["ids"], strict=True)
+        }
     rows = [{"key": key, "vector": vector.tolist()} for key, vector in sorted(found.items())]
     return pa.Table.from_pylist(rows, VECTORS)
 

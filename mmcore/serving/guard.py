@@ -6,14 +6,14 @@ so the service computes on checked arrays only and no client can make it log or 
 
 import hmac
 import ipaddress
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Mapping
 
 import anyio
 from starlette.datastructures import Headers
 from starlette.responses import JSONResponse
 from starlette.types import ASGIApp, Message, Receive, Scope, Send
 
-from mmcore.serving.uploads import Decode, Refusal, read_form
+from mmcore.serving.uploads import Decode, Form, Refusal, read_form
 from mmcore.settings import ServeSettings
 
 PARTS = "mmcore.parts"  # where the endpoint finds the parts in the request's scope
@@ -22,8 +22,8 @@ OPEN_FOLDER = "/static_content/"
 
 
 class Guard:
-    """ASGI middleware. `forms`: the paths that take uploads; `chooses`: the inputs of each task that chooses among
-    classes; `decode()` is asked for when the first upload comes."""
+    """ASGI middleware. `forms`: the paths that take uploads, and which; `decode()` is asked for when the first upload
+    comes."""
 
     def __init__(
         self,
@@ -31,15 +31,13 @@ class Guard:
         *,
         key: str | None,
         limits: ServeSettings,
-        forms: Sequence[str],
-        chooses: Mapping[str, Sequence[str]],
+        forms: Mapping[str, Form],
         decode: Callable[[], Decode],
     ) -> None:
         self.app = app
         self._key = key.encode() if key else None
         self._limits = limits
-        self._forms = frozenset(forms)
-        self._chooses = chooses
+        self._forms = forms
         self._decode = decode
         self._limiter = anyio.CapacityLimiter(limits.threads)
 
@@ -66,8 +64,8 @@ class Guard:
         body = await self._body(headers, receive)
         if scope["method"] == "POST" and path in self._forms:
             scope[PARTS] = await read_form(
-                path, headers, body, limits=self._limits, decode=self._decode(), limiter=self._limiter,
-                chooses=self._chooses,
+                path, self._forms[path], headers, body, limits=self._limits, decode=self._decode(),
+                limiter=self._limiter,
             )  # fmt: skip
             body = b""
         waiting = [{"type": "http.request", "body": body, "more_body": False}]

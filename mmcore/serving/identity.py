@@ -8,6 +8,7 @@ from importlib.metadata import version
 from pathlib import Path
 
 import mmcore
+from mmcore.data.modalities import media
 from mmcore.workspace import hash_file, read_json
 
 LIBRARIES = ("bentoml", "numpy", "pillow", "safetensors", "tokenizers", "torch")
@@ -33,6 +34,15 @@ def choosing(tasks_folder: Path, tasks: Iterable[str]) -> dict[str, list[str]]:
         task: list(config["heads"][config["answers_by"]]["inputs"])
         for task, config in configs.items()
         if config.get("answers_by") is not None
+    }
+
+
+def reading(tasks_folder: Path, tasks: Iterable[str]) -> dict[str, list[str]]:
+    """The modalities that the saved model of each of `tasks` encodes, texts last."""
+    configs = {task: read_json(tasks_folder / task / "config.json") for task in tasks}
+    return {
+        task: [name for name in (*media(), "text") if name in config["model"]["encoders"]]
+        for task, config in configs.items()
     }
 
 

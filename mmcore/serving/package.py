@@ -13,10 +13,10 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import Any
 
+from mmcore.data.modalities import MODALITIES, media
 from mmcore.fingerprint import fingerprint
 from mmcore.serving import weights
-from mmcore.serving.identity import choosing, code_files, digest, versions
-from mmcore.serving.uploads import SENT_AS
+from mmcore.serving.identity import choosing, code_files, digest, reading, versions
 from mmcore.settings import ServeSettings
 from mmcore.workspace import hash_file, read_json, run_lock, sync_folder, write_json
 
@@ -133,9 +133,11 @@ def _assemble(
     release.mkdir()
     weights_hash = weights.store(tasks_folder, tasks, release)
     write_json(release / "serve.json", dataclasses.asdict(serve))
+    reads = reading(tasks_folder, tasks)
     return {
-        # What cannot be sent, a modality of one's own, cannot be asked about.
-        "chooses": {task: own for task, own in choosing(tasks_folder, tasks).items() if set(own) <= set(SENT_AS)},
+        "reads": reads,
+        "chooses": choosing(tasks_folder, tasks),
+        "suffixes": {name: list(MODALITIES[name].suffixes) for name in media() if name in set().union(*reads.values())},
         "weights_hash": weights_hash,
         "code_hash": digest(code_files(context / "mmcore")),
         "versions": versions(),

@@ -1,11 +1,11 @@
 """The models of a release, answering: everything the service computes, without any server around it.
 
 Media and texts go through the very functions that prepared the training data, so an uploaded file becomes exactly
-the array that evaluation saw. Shapes: B batch, E shared space, S side, F frames, T steps of a recording.
+the array that evaluation saw. Shapes: B batch, N items, E shared space.
 """
 
 import importlib
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -14,13 +14,12 @@ import torch
 from numpy.typing import NDArray
 from torch import Tensor
 
-from mmcore.data.batches import padded
-from mmcore.data.modalities import MODALITIES, Limits
-from mmcore.data.modalities.audio import frame_size
+from mmcore.data.batches import gathered
+from mmcore.data.modalities import MODALITIES, Limits, media
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.serving import weights
 from mmcore.serving.identity import loaded_code, versions
-from mmcore.serving.uploads import Item, Kind
+from mmcore.serving.uploads import Item
 from mmcore.settings import PrepareSettings, ServeSettings
 from mmcore.workspace import read_json
 
@@ -29,9 +28,8 @@ KINDS = {
     torch.float64: "F64", torch.float32: "F32", torch.float16: "F16", torch.bfloat16: "BF16",
     torch.int64: "I64", torch.int32: "I32", torch.int16: "I16", torch.int8: "I8", torch.uint8: "U8", torch.bool: "BOOL",
 }  # fmt: skip
-Pixels = NDArray[np.uint8]
 # What a class is chosen by: decoded media and texts, by the name of the input.
-Inputs = Mapping[str, Item | None]
+Inputs = Mapping[str, str | NDArray[Any] | None]
 
 
 class Predictor:
@@ -41,7 +39,7 @@ class Predictor:
         self.folder = folder
         self.released: dict[str, Any] = read_json(folder / "identity.json")
         serve = ServeSettings(**read_json(folder / "serve.json"))
-        self.limits = Limits(max_pixels=serve.max_pixels, max_seconds=serve.max_seconds, max_frames=serve.max_frames)
+        self.limits = Limits(serve.max_pixels, serve.max_seconds, serve.max_frames, whole=True)
         self.max_batch = serve.max_batch
         # Calls run side by side in `threads` threads: each gets its share of the cores, not all of them.
         torch.set_num_threads(max(1, torch.get_num_threads() // (serve.threads * serve.workers)))
@@ -51,38 +49,33 @@ class Predictor:
         self.models = {task: _build(folder / "models" / task, own) for task, own in self._weights.items()}
         self.prepare: PrepareSettings = next(iter(self.models.values())).processor.prepare
         models = self.models.values()
-        self.reads = [
-            kind for kind in ("text", "image", "video", "audio") if all(kind in model.encoders for model in models)
-        ]
-        self._modalities = {kind: MODALITIES[kind]() for kind in self.reads}
+        self._modalities = {
+            name: MODALITIES[name]() for name in media() if any(name in model.encoders for model in models)
+        }
         assert all(model.processor.prepare == self.prepare for model in models)
 
-    def decode(self, kind: Kind, data: bytes) -> NDArray[Any]:
-        """An image file as uint8 [S, S, 3], a clip as uint8 [F, S, S, 3], a recording as float16 [T, mels]; ValueError
-        with the reason if it is none."""
-        if kind not in self.reads:
-            raise ValueError(f"this release reads {', '.join(self.reads)}, not {kind}")
-        modality = self._modalities[kind]
-        prepared: NDArray[Any] = modality.transform(modality.decode(data, self.limits), self.prepare)
+    def decode(self, modality: str, data: bytes) -> NDArray[Any]:
+        """A file as the array that the encoder of its modality reads, such as uint8 [S, S, 3] of an image; ValueError
+        with the reason if it is none, or if no model reads that modality."""
+        if modality not in self._modalities:
+            raise ValueError(f"this release reads no {modality}; it reads: {', '.join(self._modalities)}")
+        reader = self._modalities[modality]
+        prepared: NDArray[Any] = reader.transform(reader.decode(data, self.limits), self.prepare)
         return prepared
 
     def embed(self, items: Sequence[Item]) -> NDArray[np.float32]:
-        """[N, E]: the vector of length 1 of each text, decoded image and decoded clip."""
+        """[N, E]: the vector of length 1 of each item."""
         model = self._model("retrieval")
         vectors = np.zeros((len(items), model.settings.embed_dim), np.float32)
-        kinds = [_kind(item) for item in items]
-        for kind in sorted(set(kinds)):
-            of_kind = [place for place, other in enumerate(kinds) if other == kind]
-            for places in self._chunks(of_kind):
-                chosen: list[Any] = [items[place] for place in places]
-                values, mask = model.processor.texts(chosen) if kind == "text" else _media(chosen)
-                with torch.inference_mode():
-                    vectors[places] = model.embed(kind, values, mask).float().numpy()
+        for modality, places in self._by_modality(items):
+            values, mask = _gathered(model, modality, [items[place].value for place in places])
+            with torch.inference_mode():
+                vectors[places] = model.embed(modality, values, mask).float().numpy()
         return vectors
 
     def embed_texts(self, texts: Sequence[str]) -> NDArray[np.float32]:
         """[N, E], rows of length 1."""
-        return self.embed(texts)
+        return self.embed([Item("text", text) for text in texts])
 
     def rank(self, query: Item, candidates: Sequence[Item]) -> tuple[list[int], list[float]]:
         """Places of the candidates by their likeness to the query, best first, and the cosine of each as it came."""
@@ -92,25 +85,23 @@ class Predictor:
 
     def caption(self, images: Sequence[bytes]) -> list[str]:
         """One sentence for each image file."""
-        return self.caption_all([self.decode("image", image) for image in images])
+        return self.caption_all([Item("image", self.decode("image", image)) for image in images])
 
-    def caption_all(self, items: Sequence[Pixels]) -> list[str]:
+    def caption_all(self, items: Sequence[Item]) -> list[str]:
         """One sentence for each decoded image and clip."""
         model = self._model("captioning")
         captions = [""] * len(items)
-        for kind in ("image", "video"):
-            of_kind = [place for place, item in enumerate(items) if _kind(item) == kind]
-            for places in self._chunks(of_kind):
-                written = model.generate({kind: _media([items[place] for place in places])})
-                for place, text in zip(places, written, strict=True):
-                    captions[place] = text
+        for modality, places in self._by_modality(items):
+            written = model.generate({modality: _gathered(model, modality, [items[place].value for place in places])})
+            for place, text in zip(places, written, strict=True):
+                captions[place] = text
         return captions
 
     def summarise(self, clip: bytes | None, transcript: str | None) -> str:
         """The summary of a clip file with its transcript; either may be missing."""
         return self.summarise_all([(None if clip is None else self.decode("video", clip), transcript)])[0]
 
-    def summarise_all(self, pairs: Sequence[tuple[Pixels | None, str | None]]) -> list[str]:
+    def summarise_all(self, pairs: Sequence[tuple[NDArray[Any] | None, str | None]]) -> list[str]:
         """One summary for each pair of a decoded clip and a transcript."""
         model = self._model("summarisation")
         rows = [dict(zip(("video", "transcript"), pair, strict=True)) for pair in pairs]
@@ -146,21 +137,18 @@ class Predictor:
 
     def _column(self, model: MultimodalModel, name: str, rows: Sequence[Inputs]) -> tuple[Tensor, Tensor]:
         """One input of several requests, masked where it is missing."""
-        if name == "audio":
-            nothing = np.zeros((1, frame_size(self.prepare)), np.float16)
-            heard: list[Any] = [row.get(name) for row in rows]
-            values, mask = padded([nothing if one is None else one for one in heard])
-            return values, mask & torch.tensor([one is not None for one in heard])[:, None]
-        if name in ("image", "video"):
-            side = self.prepare.image_size if name == "image" else self.prepare.video_size
-            shape = (side, side, 3) if name == "image" else (self.prepare.video_frames, side, side, 3)
-            absent = np.zeros(shape, np.uint8)
-            given: list[Any] = [row.get(name) for row in rows]
-            values, _ = _media([absent if one is None else one for one in given])
-            return values, torch.tensor([one is not None for one in given])
-        context = self.prepare.transcript_context if name == "transcript" else self.prepare.context
-        texts = [str(row.get(name) or "") for row in rows]
-        return model.processor.pad([model.processor.encode([one], context=context)[0] if one else [] for one in texts])
+        if name not in self._modalities:
+            context = self.prepare.transcript_context if name == "transcript" else self.prepare.context
+            texts = [str(row.get(name) or "") for row in rows]
+            encoded = [model.processor.encode([one], context=context)[0] if one else [] for one in texts]
+            return model.processor.pad(encoded)
+        absent = self._modalities[name].largest(self.prepare)
+        if self._modalities[name].varies:
+            absent = absent[:1]
+        given: list[Any] = [row.get(name) for row in rows]
+        values, mask = gathered(name, [absent if one is None else one for one in given])
+        there = torch.tensor([one is not None for one in given])
+        return values, mask & there.reshape(-1, *[1] * (mask.ndim - 1))
 
     def identity(self) -> dict[str, Any]:
         """What this release is and what is running, hashed again from memory and from the loaded code's files."""
@@ -170,7 +158,7 @@ class Predictor:
             "model_hash": self.released["model_hash"],
             "content_hash": self.released["content_hash"],
             "tasks": list(self.models),
-            "chooses": self.released["chooses"],
+            **{key: self.released[key] for key in ("reads", "chooses", "suffixes")},
             "weights_hash": weights.hash_models(self.folder, self._keys()),
             **loaded_code(self.folder.parent),
             "versions": versions(),
@@ -179,11 +167,13 @@ class Predictor:
 
     def warm_up(self) -> None:
         """Answer once per task, so that the first request finds everything ready."""
-        image = np.zeros((self.prepare.image_size, self.prepare.image_size, 3), np.uint8)
+        largest = [Item(name, reader.largest(self.prepare)) for name, reader in self._modalities.items()]
         if "retrieval" in self.models:
-            self.embed(["a", *([image] if "image" in self.reads else [])])
-        if "captioning" in self.models and "image" in self.reads:
-            self.caption_all([image])
+            read = self.models["retrieval"].encoders
+            self.embed([item for item in [*largest, Item("text", "a")] if item.modality in read])
+        if "captioning" in self.models:
+            seen = [name for name in ("image", "video") if name in self.models["captioning"].encoders]
+            self.caption_all([item for item in largest if item.modality in seen[:1]])
         if "summarisation" in self.models:
             self.summarise_all([(None, "a")])
         self.choose_all([(task, {}) for task in self.released["chooses"]])
@@ -203,6 +193,12 @@ class Predictor:
             raise LookupError(f"this release has no model for {task}; it has: {', '.join(self.models)}")
         return self.models[task]
 
+    def _by_modality(self, items: Sequence[Item]) -> Iterator[tuple[str, list[int]]]:
+        """Modalities, each with the places of some items of it, as many as may be computed at once."""
+        for modality in sorted({item.modality for item in items}):
+            for places in self._chunks([place for place, item in enumerate(items) if item.modality == modality]):
+                yield modality, places
+
     def _chunks(self, places: Sequence[int]) -> list[list[int]]:
         return [list(places[start : start + self.max_batch]) for start in range(0, len(places), self.max_batch)]
 
@@ -218,11 +214,6 @@ def _build(folder: Path, parameters: dict[str, Tensor]) -> MultimodalModel:
     return model.requires_grad_(False).eval()
 
 
-def _kind(item: Item) -> str:
-    if isinstance(item, str):
-        return "text"
-    return "image" if item.ndim == 3 else "video"
-
-
-def _media(arrays: Sequence[Pixels]) -> tuple[Tensor, Tensor]:
-    return torch.from_numpy(np.stack(arrays)), torch.ones(len(arrays), dtype=torch.bool)
+def _gathered(model: MultimodalModel, modality: str, values: Sequence[Any]) -> tuple[Tensor, Tensor]:
+    """What `model` takes for texts, or arrays of one modality, with their mask."""
+    return model.processor.texts(values) if modality == "text" else gathered(modality, values)

@@ -20,6 +20,7 @@ RECORD = "request.json"
 # How a file begins, so that a person's tools know it by its name.
 _SUFFIXES = {
     b"\x89PNG": ".png", b"\xff\xd8\xff": ".jpg", b"GIF8": ".gif", b"BM": ".bmp", b"II*\0": ".tif", b"MM\0*": ".tif",
+    b"\x93NUMPY": ".npy",
 }  # fmt: skip
 
 

@@ -4,7 +4,7 @@ import functools
 import importlib
 import ipaddress
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -19,7 +19,7 @@ from starlette.routing import Route
 from mmcore.serving.asking import Asking
 from mmcore.serving.guard import PARTS, Guard
 from mmcore.serving.requests import FOLDER
-from mmcore.serving.uploads import FORMS, INPUTS, Part
+from mmcore.serving.uploads import Form, Item, Part, forms, input_of
 from mmcore.settings import ServeSettings
 from mmcore.workspace import read_json
 
@@ -41,8 +41,7 @@ def make_service(release: Path) -> Any:
     """The service over the folder `release`, which `package.py` wrote; an endpoint for each task that it holds."""
     limits = ServeSettings(**read_json(release / "serve.json"))
     identity = read_json(release / "identity.json")
-    tasks: list[str] = identity["tasks"]
-    chooses: dict[str, list[str]] = identity["chooses"]
+    taken = forms(identity["reads"], identity["chooses"], identity["suffixes"])
     key = os.environ.get(KEY) or None
 
     @functools.cache
@@ -52,16 +51,14 @@ def make_service(release: Path) -> Any:
         loaded: Predictor = importlib.import_module("mmcore.serving.predictor").Predictor(release)
         return loaded
 
-    service = _declare(predictor, limits, key)
-    forms = [path for path, form in FORMS.items() if (form.task in tasks if form.task else chooses)]
-    for path in FORMS.keys() - forms:
-        del service.apis[path.removeprefix("/")]
+    service = _declare(predictor, taken, limits, key)
+    for name in [name for name in service.apis if f"/{name}" not in taken]:
+        del service.apis[name]
     service.add_asgi_middleware(
         Guard,
         key=key,
         limits=limits,
-        forms=forms,
-        chooses=chooses,
+        forms=taken,
         decode=lambda: predictor().decode,
     )
     if limits.ask_below and os.environ.get(FOLDER):
@@ -76,9 +73,12 @@ def make_service(release: Path) -> Any:
     return service
 
 
-def _declare(predictor: Callable[[], "Predictor"], limits: ServeSettings, key: str | None) -> Any:
+def _declare(
+    predictor: Callable[[], "Predictor"], taken: Mapping[str, Form], limits: ServeSettings, key: str | None
+) -> Any:
     milliseconds = int(1000 * limits.timeout_seconds)
     batched = {"batchable": True, "max_batch_size": limits.max_batch, "max_latency_ms": milliseconds}
+    form = functools.partial(_form, taken)
 
     @bentoml.service(
         name="mmcore",
@@ -104,31 +104,32 @@ def _declare(predictor: Callable[[], "Predictor"], limits: ServeSettings, key: s
                     f"binding to {host} lets other machines in: set the environment variable {KEY}, or use 127.0.0.1"
                 )
 
-        @bentoml.api(input_spec=_form("/embed", _values), **batched)  # type: ignore[untyped-decorator]
+        @bentoml.api(input_spec=form("/embed", _items), **batched)  # type: ignore[untyped-decorator]
         def embed(self, items: list[Any]) -> list[list[float]]:
-            """The vector of length 1 in the shared space of each image, clip and text, in the order sent."""
+            """The vector of length 1 in the shared space of each file and text, in the order sent."""
             vectors: list[list[float]] = predictor().embed(items).tolist()
             return vectors
 
-        @bentoml.api(input_spec=_form("/rank"))  # type: ignore[untyped-decorator]
+        @bentoml.api(input_spec=form("/rank"))  # type: ignore[untyped-decorator]
         def rank(self, items: list[Any]) -> dict[str, Any]:
-            """What was sent in many, by its likeness to what was sent once: `order` holds places, best first, `scores`
-            the cosine similarity of each in the order sent."""
-            query = next(part.value for part in items if part.field in ("text", "image", "clip"))
-            order, scores = predictor().rank(query, [part.value for part in items if part.field.endswith("s")])
+            """The candidates by their likeness to the query: `order` holds places, best first, `scores` the cosine
+            similarity of each in the order sent."""
+            fields = taken["/rank"].fields
+            (query,) = (part.item for part in items if not fields[part.field].many)
+            order, scores = predictor().rank(query, [part.item for part in items if fields[part.field].many])
             return {"order": order, "scores": scores}
 
-        @bentoml.api(input_spec=_form("/caption", _values), **batched)  # type: ignore[untyped-decorator]
+        @bentoml.api(input_spec=form("/caption", _items), **batched)  # type: ignore[untyped-decorator]
         def caption(self, items: list[Any]) -> list[str]:
             """One sentence for each image and clip, in the order sent."""
             return predictor().caption_all(items)
 
-        @bentoml.api(input_spec=_form("/summarise", _pair), **batched)  # type: ignore[untyped-decorator]
+        @bentoml.api(input_spec=form("/summarise", _pair), **batched)  # type: ignore[untyped-decorator]
         def summarise(self, items: list[Any]) -> list[str]:
             """The summary of the clip with its transcript, as a list of one."""
             return predictor().summarise_all(items)
 
-        @bentoml.api(input_spec=_form("/choose", _inputs), **batched)  # type: ignore[untyped-decorator]
+        @bentoml.api(input_spec=form("/choose", _inputs), **batched)  # type: ignore[untyped-decorator]
         def choose(self, items: list[Any]) -> list[dict[str, Any]]:
             """What the task chooses, as a list of one: the `answer`, its `probability`, and those of all `classes`."""
             return predictor().choose_all(items)
@@ -136,29 +137,30 @@ def _declare(predictor: Callable[[], "Predictor"], limits: ServeSettings, key: s
     return Service
 
 
-def _values(parts: list[Part]) -> list[Any]:
-    return [part.value for part in parts]
+def _items(parts: list[Part]) -> list[Item]:
+    return [part.item for part in parts]
 
 
 def _pair(parts: list[Part]) -> list[Any]:
-    values = {part.field: part.value for part in parts}
+    values = {part.field: part.item.value for part in parts}
     return [(values.get("clip"), values.get("transcript"))]
 
 
 def _inputs(parts: list[Part]) -> list[Any]:
-    (task,) = (part.value for part in parts if part.field == "task")
-    return [(task, {INPUTS[part.field]: part.value for part in parts if part.field != "task"})]
+    inputs = {input_of(part.field): part.item.value for part in parts}
+    return [(inputs.pop("task"), inputs)]
 
 
-def _form(path: str, items: Callable[[list[Part]], list[Any]] = list) -> type:
-    """The input of an endpoint: the parts that the guard has read, described for the API page by `FORMS`.
+def _form(taken: Mapping[str, Form], path: str, items: Callable[[list[Part]], list[Any]] = list) -> type:
+    """The input of an endpoint: the parts that the guard has read, described for the API page as `taken` says.
 
     `items` makes of them what adaptive batching may join with the items of other requests.
     """
-    form = FORMS[path]
+    # An endpoint that the release does not have is declared with the others, and then taken away.
+    form = taken.get(path, Form({}, None, ""))
     described: dict[str, Any] = {}
     for name, field in form.fields.items():
-        one = {"type": "string"} if field.kind == "text" else {"type": "string", "format": "binary"}
+        one = {"type": "string"} if field.modality == "text" else {"type": "string", "format": "binary"}
         described[name] = ({"type": "array", "items": one} if field.many else one) | {"description": field.meaning}
 
     class Input(bentoml.IODescriptor):  # type: ignore[misc]

@@ -25,8 +25,9 @@ import numpy as np
 
 from mmcore.data.store import read_table
 from mmcore.serving import leash
-from mmcore.serving.client import Client, free_port
+from mmcore.serving.client import Client, Sent, free_port
 from mmcore.serving.package import bento_path
+from mmcore.serving.uploads import sent_as
 from mmcore.workspace import read_json, write_json
 
 START_SECONDS = 180
@@ -173,6 +174,10 @@ class _Golden:
     def file(self, key: str) -> tuple[str, bytes]:
         return key, self.media[key]
 
+    def sent(self, modality: str, key: str, *, many: bool) -> Sent:
+        """The field of a form for a text, or for the file with that key."""
+        return sent_as(modality, many=many), key if modality == "text" else self.file(key)
+
 
 def ask(client: Client, golden: Path, *, at_once: int = SIDE_BY_SIDE) -> tuple[dict[str, int], str]:
     """Send the golden requests, so many `at_once`; returns how many of each task were answered as expected, and what is
@@ -197,22 +202,21 @@ def _check(check: Check, client: Client, request: Request, *, golden: _Golden) -
 
 
 def _retrieval(client: Client, request: Request, golden: _Golden) -> str:
-    field = "images" if request["kind"] == "image" else "clips"
-    files = [(field, golden.file(key)) for key in request["media"]]
-    vectors = client.post("/embed", [("texts", request["text"]), *files])
-    expected = [golden.vectors[key] for key in (request["text"], *request["media"])]
-    problem = _differ("an embedding", vectors, expected, golden.tolerance)
-    if problem or not files:
+    query, candidates = request["query"], request["candidates"]
+    asked = [(query["modality"], query["key"]), *((candidates["modality"], key) for key in candidates["keys"])]
+    vectors = client.post("/embed", [golden.sent(name, key, many=True) for name, key in asked])
+    problem = _differ("an embedding", vectors, [golden.vectors[key] for _, key in asked], golden.tolerance)
+    if problem:
         return problem
-    ranked = client.post("/rank", [("text", request["text"]), *files])
+    fields = [golden.sent(name, key, many=place > 0) for place, (name, key) in enumerate(asked)]
+    ranked = client.post("/rank", fields)
     if ranked["order"] != request["order"]:
         return f"the order is {ranked['order']}, offline {request['order']}"
     return _differ("a score", ranked["scores"], request["scores"], golden.tolerance)
 
 
 def _captioning(client: Client, request: Request, golden: _Golden) -> str:
-    field = "images" if request["kind"] == "image" else "clips"
-    return _compare_text(client.post("/caption", [(field, golden.file(request["media"]))]), request)
+    return _compare_text(client.post("/caption", [golden.sent(request["kind"], request["media"], many=True)]), request)
 
 
 def _summarisation(client: Client, request: Request, golden: _Golden) -> str:

@@ -4,53 +4,65 @@ This is the only way in for bytes from outside: a part is taken as it was upload
 address to fetch from, sizes are bounded before anything is decoded, and whatever is wrong is one sentence.
 """
 
+import dataclasses
 from collections.abc import AsyncIterator, Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
-from typing import Literal
+from typing import Any, NamedTuple
 
 import anyio
 import anyio.to_thread
-import numpy as np
 from numpy.typing import NDArray
 from starlette.datastructures import FormData, Headers, UploadFile
 from starlette.formparsers import MultiPartException, MultiPartParser
 
 from mmcore.settings import ServeSettings
 
-Kind = Literal["image", "video", "audio", "text"]
-# A text, or what a file became: uint8 of an image or a clip, float16 of a recording.
-Item = str | NDArray[np.uint8] | NDArray[np.float16]
-Decode = Callable[[Kind, bytes], NDArray[np.uint8] | NDArray[np.float16]]
+Decode = Callable[[str, bytes], NDArray[Any]]
+# The field for an input of a model where it is not called like it.
+_FIELDS = {"video": "clip"}
+_INPUTS = {field: name for name, field in _FIELDS.items()}
+_TEXTS = {
+    "text": "text, such as a caption",
+    "transcript": "what is said or written beside it",
+    "question": "question about what is sent with it",
+}
+_FILES = {"image": "image file", "video": "clip (GIF, APNG or WebP file)", "audio": "recording (WAV file)"}
+
+
+class Item(NamedTuple):
+    """A text, or the array that a file of another modality became (see `Medium.transform`)."""
+
+    modality: str
+    value: str | NDArray[Any]
 
 
 @dataclass(frozen=True)
 class Field:
     """One field of a form; `many` fields may be sent several times."""
 
-    kind: Kind
+    modality: str
     many: bool
     meaning: str
 
 
 @dataclass(frozen=True)
 class Form:
-    """The fields of an endpoint, the sets of them that make sense (None: any), and the task whose model answers (None:
-    any that chooses among classes)."""
+    """The fields of an endpoint, the sets of them that make sense (None: any), and what to send in words; `chooses`:
+    the inputs of each task that the field `task` may name."""
 
-    task: str | None
-    fields: dict[str, Field]
+    fields: Mapping[str, Field]
     accepts: tuple[set[str], ...] | None
     hint: str
+    chooses: Mapping[str, Sequence[str]] = dataclasses.field(default_factory=dict)
 
 
 @dataclass(frozen=True)
 class Part:
-    """One text, or one uploaded image (uint8 [S, S, 3]), clip (uint8 [F, S, S, 3]) or recording (float16 [T, mels]) as
-    the model takes it; `file`: its bytes as they were sent, null for a text."""
+    """What one field holds; `file`: its bytes as they were sent, null for a text."""
 
     field: str
-    value: Item
+    item: Item
     file: bytes | None = None
 
 
@@ -63,70 +75,73 @@ class Refusal(Exception):
         self.sentence = sentence
 
 
-IMAGES = Field("image", True, "image files")
-CLIPS = Field("video", True, "clips (GIF, APNG or WebP files)")
-TEXTS = Field("text", True, "texts")
+def sent_as(name: str, *, many: bool = False) -> str:
+    """The field for an input of a model, or for several of that modality."""
+    return _FIELDS.get(name, name) + "s" * many
 
-FORMS: dict[str, Form] = {
-    "/embed": Form(
-        "retrieval",
-        {"images": IMAGES, "clips": CLIPS, "texts": TEXTS},
-        None,
-        "send images (files), clips (files) or texts",
-    ),
-    "/rank": Form(
-        "retrieval",
-        {
-            "text": Field("text", False, "the text that images or clips are ranked for"),
-            "images": IMAGES,
-            "clips": CLIPS,
-            "image": Field("image", False, "the image file that texts are ranked for"),
-            "clip": Field("video", False, "the clip that texts are ranked for"),
-            "texts": TEXTS,
-        },
-        ({"text", "images"}, {"text", "clips"}, {"image", "texts"}, {"clip", "texts"}),
-        "send one text with images or clips (files), or one image or clip (file) with texts",
-    ),
-    "/caption": Form("captioning", {"images": IMAGES, "clips": CLIPS}, None, "send images (files) or clips (files)"),
-    "/summarise": Form(
-        "summarisation",
-        {
-            "clip": Field("video", False, "a clip (GIF, APNG or WebP file)"),
-            "transcript": Field("text", False, "what is said in the clip"),
-        },
-        None,
-        "send a clip (file), its transcript, or both",
-    ),
-    "/choose": Form(
-        None,
-        {
-            "task": Field("text", False, "which of the release's tasks is to choose; /identity names them"),
-            "image": Field("image", False, "an image file"),
-            "clip": Field("video", False, "a clip (GIF, APNG or WebP file)"),
-            "audio": Field("audio", False, "a recording (WAV file)"),
-            "text": Field("text", False, "a text, such as a caption"),
-            "transcript": Field("text", False, "what is said or written beside it"),
-            "question": Field("text", False, "a question about the image, clip or recording"),
-        },
-        None,
-        "send the task and what it looks at: an image, clip or recording (file), a text, a transcript, a question",
-    ),
-}
-# What a task chooses by is named as the model's inputs are: the fields by input, and the inputs by field.
-SENT_AS = {"video" if name == "clip" else name: name for name in FORMS["/choose"].fields if name != "task"}
-INPUTS = {field: name for name, field in SENT_AS.items()}
+
+def input_of(field: str) -> str:
+    """The input of a model that a field is."""
+    return _INPUTS.get(field, field)
+
+
+def forms(
+    reads: Mapping[str, Sequence[str]], chooses: Mapping[str, Sequence[str]], suffixes: Mapping[str, Sequence[str]]
+) -> dict[str, Form]:
+    """The forms of a release, by endpoint.
+
+    `reads`: the modalities that the model of each task encodes; `chooses`: the inputs of each task that chooses among
+    classes; `suffixes`: what the files of each modality are called that has files.
+    """
+
+    def fields(names: Sequence[str], *, many: bool = False) -> dict[str, Field]:
+        found = {}
+        for name in names:
+            meaning = (_TEXTS | _FILES).get(name) or f"{name} file ({', '.join(suffixes[name])})"
+            found[sent_as(name, many=many)] = Field("text" if name in _TEXTS else name, many, meaning)
+        return found
+
+    made = {}
+    if "retrieval" in reads:
+        one, several = fields(reads["retrieval"]), fields(reads["retrieval"], many=True)
+        made["/embed"] = Form(several, None, f"send {_listed(several)}")
+        made["/rank"] = Form(
+            one | several,
+            tuple({query, candidates} for query in one for candidates in several),
+            f"send one query ({_or(list(one))}) and candidates of one kind ({_or(list(several))})",
+        )
+    if seen := fields([name for name in ("image", "video") if name in reads.get("captioning", ())], many=True):
+        made["/caption"] = Form(seen, None, f"send {_listed(seen)}")
+    if "summarisation" in reads:
+        about = fields(["video", "transcript"])
+        made["/summarise"] = Form(about, None, "send a clip (file), its transcript, or both")
+    if chooses:
+        looked_at = fields(list(dict.fromkeys(name for own in chooses.values() for name in own)))
+        task = Field("text", False, f"which task is to choose: {_or(list(chooses))}")
+        made["/choose"] = Form(
+            {"task": task, **looked_at}, None, f"send the task and what it looks at: {_listed(looked_at)}", chooses
+        )
+    return made
+
+
+def _listed(fields: Mapping[str, Field]) -> str:
+    files = {False: " (file)", True: " (files)"}
+    return _or([name + ("" if field.modality == "text" else files[field.many]) for name, field in fields.items()])
+
+
+def _or(words: Sequence[str]) -> str:
+    return " or ".join(filter(None, [", ".join(words[:-1]), words[-1]]))
 
 
 async def read_form(
-    path: str, headers: Headers, body: bytes, *, limits: ServeSettings, decode: Decode, limiter: anyio.CapacityLimiter,
-    chooses: Mapping[str, Sequence[str]],
+    path: str, form: Form, headers: Headers, body: bytes, *, limits: ServeSettings, decode: Decode,
+    limiter: anyio.CapacityLimiter,
 ) -> list[Part]:  # fmt: skip
     """The parts of a request to `path`, in the order in which they were sent.
 
-    `chooses`: the inputs of each task that chooses among classes. `decode` turns a file into an array and raises
-    ValueError with a sentence for what it cannot read; it runs in a thread that `limiter` grants. Raises Refusal.
+    `decode` turns a file of a modality into an array and raises ValueError with a sentence for what it cannot read; it
+    runs in a thread that `limiter` grants. Raises Refusal.
     """
-    form = FORMS[path]
     media_type = headers.get("content-type", "").partition(";")[0].strip().lower()
     if media_type != "multipart/form-data":
         raise Refusal(415, f"{path} takes multipart/form-data, not {media_type[:80] or 'an empty content type'}")
@@ -137,8 +152,8 @@ async def read_form(
     content = await _parse(headers, body, limits)
     try:
         _check_fields(path, form, content, limits)
-        if form.task is None:
-            _check_task(path, content, chooses)
+        if form.chooses:
+            _check_task(path, content, form.chooses)
         return await _read_parts(form, content, limits, decode, limiter)
     finally:
         await content.close()
@@ -150,17 +165,19 @@ async def _read_parts(
     parts: list[Part] = []
     counts: dict[str, int] = {}
     for name, value in content.multi_items():
+        field = form.fields[name]
         counts[name] = counts.get(name, 0) + 1
-        label = f"{name}[{counts[name] - 1}]" if form.fields[name].many else name
+        label = f"{name}[{counts[name] - 1}]" if field.many else name
         if isinstance(value, UploadFile):
             file = value.file.read()
-            read = partial(decode, form.fields[name].kind, file)
+            read = partial(decode, field.modality, file)
             try:
-                parts.append(Part(name, await anyio.to_thread.run_sync(read, limiter=limiter), file))
+                array = await anyio.to_thread.run_sync(read, limiter=limiter)
+                parts.append(Part(name, Item(field.modality, array), file))
             except ValueError as error:
                 raise Refusal(400, f"{label}: {error}") from None
         else:
-            parts.append(Part(name, _text(label, value, limits)))
+            parts.append(Part(name, Item("text", _text(label, value, limits))))
     return parts
 
 
@@ -205,10 +222,10 @@ def _check_fields(path: str, form: Form, content: FormData, limits: ServeSetting
     for name, value in items:
         field = form.fields.get(name)
         if field is None:
-            raise Refusal(400, f"{path} has no field '{name[:80]}'; {form.hint}")
-        if field.kind == "text" and isinstance(value, UploadFile):
+            raise Refusal(400, f"{path} of this release has no field '{name[:80]}'; {form.hint}")
+        if field.modality == "text" and isinstance(value, UploadFile):
             raise Refusal(400, f"{name} takes text, not a file")
-        if field.kind != "text" and not isinstance(value, UploadFile):
+        if field.modality != "text" and not isinstance(value, UploadFile):
             raise Refusal(400, f"{name} takes an uploaded file, not text or an address")
         if not field.many and len(content.getlist(name)) > 1:
             raise Refusal(400, f"{name} can be sent only once")
@@ -223,7 +240,7 @@ def _check_task(path: str, content: FormData, chooses: Mapping[str, Sequence[str
     task = str(content.get("task", ""))
     if task not in chooses:
         raise Refusal(400, f"{path}: send as task one of: {', '.join(chooses)}")
-    fields = [SENT_AS.get(name, name) for name in chooses[task]]
+    fields = [sent_as(name) for name in chooses[task]]
     sent = {name for name, _ in content.multi_items()} - {"task"}
     if not sent or not sent <= set(fields):
         raise Refusal(400, f"{path}: the task {task} looks at {' and '.join(fields)}; send those, and nothing else")

@@ -31,7 +31,8 @@ def settings() -> Settings:
 @pytest.fixture
 def places(tmp_path: Path) -> dict[str, Path]:
     """A store with four pictures (the first and the last are equal) and a clip, and what evaluation says of them."""
-    rows = [store.row(id=name, image=content) for name, content in MEDIA.items()]
+    said = {name: [{"text": f"{word} {name}", "lang": "en"} for word in ("find", "see")] for name in MEDIA}
+    rows = [store.row(id=name, image=content, captions=said[name]) for name, content in MEDIA.items()]
     rows.append(store.row(id="clip", video=b"moving", transcript="so it moves"))
     store.write_shards(tmp_path / "data", "test", rows)
     (tmp_path / "validated").mkdir()
@@ -82,11 +83,12 @@ def test_ranked_media_are_sent_in_the_order_of_their_hashes(
     places: dict[str, Path], settings: Settings, tmp_path: Path
 ) -> None:
     (request,) = golden(places, settings, tmp_path / "golden")["retrieval"]
-    assert request["media"] == sorted(request["media"])
+    candidates = request["candidates"]
+    assert candidates["keys"] == sorted(candidates["keys"])
     # Best first: c, b, a. The equal picture d is sent only once.
-    assert [request["ids"][place] for place in request["order"]] == ["c", "b", "a"]
+    assert [request["candidates"]["ids"][place] for place in request["order"]] == ["c", "b", "a"]
     assert [request["scores"][place] for place in request["order"]] == pytest.approx([0.9, 0.5, 0.2])
-    assert request["text"] == "find a"
+    assert request["query"] == {"modality": "text", "key": "find a", "id": "a#0"}
 
 
 def test_media_are_the_bytes_of_the_store_each_once(
@@ -104,7 +106,8 @@ def test_expected_vectors_are_those_of_the_evaluation(
     rows = read_table(tmp_path / "golden" / "vectors.parquet").to_pylist()
     vectors = {row["key"]: row["vector"] for row in rows}
     assert vectors["find a"] == [1, 0, 0, 0]
-    assert [vectors[key].index(1) for key in request["media"]] == ["abcd".index(name) for name in request["ids"]]
+    sent = request["candidates"]
+    assert [vectors[key].index(1) for key in sent["keys"]] == ["abcd".index(name) for name in sent["ids"]]
 
 
 def test_of_scores_that_lie_too_close_only_one_is_asked_about(
@@ -112,7 +115,7 @@ def test_of_scores_that_lie_too_close_only_one_is_asked_about(
 ) -> None:
     write(places["evaluation"], "retrieval", [ranked("a", ["c", "b", "a"], [0.9, 0.899999, 0.2])])
     (request,) = golden(places, settings, tmp_path / "golden")["retrieval"]
-    assert [request["ids"][place] for place in request["order"]] == ["c", "a"]
+    assert [request["candidates"]["ids"][place] for place in request["order"]] == ["c", "a"]
 
 
 def test_requests_are_spread_over_the_split_and_no_more_than_asked_for(
@@ -129,18 +132,31 @@ def test_a_summary_is_asked_for_with_the_transcript(
     assert (request["transcript"], request["prediction"], request["kind"]) == ("so it moves", "it moved", "video")
 
 
-def test_of_media_that_the_service_does_not_take_only_the_texts_are_asked_about(
+def test_every_direction_between_two_modalities_is_asked_about(
     places: dict[str, Path], settings: Settings, tmp_path: Path
 ) -> None:
-    row = ranked("a", ["c", "b"], [0.9, 0.5]) | {"direction": "text_to_audio"}
-    write(places["evaluation"], "retrieval", [row])
-    task = dict(settings.finetune["retrieval"].task, contrasts=[{"among": ["audio", "text"]}])
-    heard = dataclasses.replace(settings.finetune["retrieval"], task=task)
-    settings = dataclasses.replace(settings, finetune={**settings.finetune, "retrieval": heard})
-    (request,) = golden(places, settings, tmp_path / "golden")["retrieval"]
-    assert (request["text"], request["kind"], request["media"]) == ("find a", "text", [])
+    text = ranked("a", ["c", "b"], [0.9, 0.5])
+    image = text | {"direction": "image_to_text", "query_id": "b", "input_id": "b", "query": "b", "top": ["a#1", "a#0"]}
+    between = text | {"direction": "en_to_zh", "top": ["a#1", "a#0"]}
+    write(places["evaluation"], "retrieval", [text, image, between])
+    _, request = golden(places, settings, tmp_path / "golden")["retrieval"]
+    assert request["query"]["modality"] == "image"
+    assert request["candidates"] == {"modality": "text", "keys": ["find a", "see a"], "ids": ["a#0", "a#1"]}
+    assert (request["order"], request["scores"]) == ([1, 0], pytest.approx([0.5, 0.9]))
     rows = read_table(tmp_path / "golden" / "vectors.parquet").to_pylist()
-    assert rows == [{"key": "find a", "vector": [1, 0, 0, 0]}]
+    vectors = {row["key"]: row["vector"] for row in rows}
+    assert vectors[request["query"]["key"]] == [0, 1, 0, 0]
+    assert [vectors[key] for key in ("find a", "see a")] == [[1, 0, 0, 0], [0, 1, 0, 0]]
+
+
+def test_a_text_that_the_service_would_not_read_is_no_candidate(
+    places: dict[str, Path], settings: Settings, tmp_path: Path
+) -> None:
+    image = ranked("b", ["a#1", "a#0"], [0.9, 0.5]) | {"direction": "image_to_text", "query_id": "b"}
+    write(places["evaluation"], "retrieval", [image])
+    short = dataclasses.replace(settings, serve=dataclasses.replace(settings.serve, max_characters=5))
+    (request,) = golden(places, short, tmp_path / "golden")["retrieval"]
+    assert request["candidates"]["keys"] == ["see a"]
 
 
 def test_equal_inputs_give_equal_bytes(places: dict[str, Path], settings: Settings, tmp_path: Path) -> None:

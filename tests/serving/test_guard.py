@@ -12,18 +12,18 @@ from starlette.testclient import TestClient
 
 from mmcore.serving.client import form
 from mmcore.serving.guard import PARTS, Guard
-from tests.serving.test_uploads import LIMITS, decode
+from tests.serving.test_uploads import FORMS, LIMITS, decode
 
 CONTENT_TYPE, BODY = form([("images", ("a", b"1234"))])
 
 
 async def echo(request: Request) -> JSONResponse:
-    parts = [[part.field, int(part.value.flat[0])] for part in request.scope.get(PARTS, [])]
+    parts = [[part.field, int(part.item.value.flat[0])] for part in request.scope.get(PARTS, [])]
     return JSONResponse({"body": len(await request.body()), "parts": parts})
 
 
 def client(key: str | None = None) -> TestClient:
-    guard = Middleware(Guard, key=key, limits=LIMITS, forms=["/caption"], chooses={}, decode=lambda: decode)
+    guard = Middleware(Guard, key=key, limits=LIMITS, forms={"/caption": FORMS["/caption"]}, decode=lambda: decode)
     paths = ["/", "/caption", "/other", "/readyz", "/metrics", "/static_content/x"]
     routes = [Route(path, echo, methods=["GET", "POST"]) for path in paths]
     return TestClient(Starlette(routes=routes, middleware=[guard]))

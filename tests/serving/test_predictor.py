@@ -14,6 +14,7 @@ from mmcore.models.compression import Int8, to_int8
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.serving import weights
 from mmcore.serving.predictor import Predictor
+from mmcore.serving.uploads import Item
 from mmcore.workspace import write_json
 from tests import tiny
 from tests.conftest import ROOT
@@ -48,11 +49,14 @@ def test_a_clip_file_becomes_frames(predictor: Predictor) -> None:
 
 
 def test_mixed_items_are_embedded_as_they_are_alone(predictor: Predictor) -> None:
-    image, frames = tiny.picture("red", "left"), tiny.clip(1)["video"]
-    together = predictor.embed(["a red square", image, frames, "blue"])
-    alone = np.concatenate([predictor.embed([item]) for item in ("a red square", image, frames, "blue")])
+    items = [
+        Item("text", "a red square"), Item("image", tiny.picture("red", "left")), Item("audio", tiny.tone("red", 0)),
+        Item("video", tiny.clip(1)["video"]), Item("audio", tiny.tone("blue", 5)), Item("text", "blue"),
+    ]  # fmt: skip
+    together = predictor.embed(items)
+    alone = np.concatenate([predictor.embed([item]) for item in items])
     assert together == pytest.approx(alone, abs=1e-5)
-    assert np.linalg.norm(together, axis=1) == pytest.approx(np.ones(4), abs=1e-5)
+    assert np.linalg.norm(together, axis=1) == pytest.approx(np.ones(6), abs=1e-5)
 
 
 def test_answers_are_those_of_the_task_models(predictor: Predictor, world: World) -> None:
@@ -85,6 +89,10 @@ def test_a_choice_is_that_of_the_task_s_head_whatever_it_is_asked_with(predictor
         alone["classes"], abs=1e-5
     )
     assert alone["classes"] != pytest.approx(found["classes"], abs=1e-5)
+    encoded["image"] = model.encode("image", torch.from_numpy(pixels)[None], ~present)
+    shares = model.answer("place", encoded).softmax(1)[0].tolist()
+    (unseen,) = predictor.choose_all([("where", {"text": "a blue square"})])
+    assert unseen["classes"] == pytest.approx(dict(zip(["left", "right"], shares, strict=True)), abs=1e-5)
     assert len(other["classes"]) == 4
     assert predictor.identity()["chooses"] == {
         "questions": ["question", "image"], "where": ["image", "text"], "heard": ["audio"],
@@ -93,12 +101,12 @@ def test_a_choice_is_that_of_the_task_s_head_whatever_it_is_asked_with(predictor
 
 
 def test_ranking_gives_places_and_the_score_of_each_as_it_came(predictor: Predictor) -> None:
-    images = [predictor.decode("image", png(tiny.picture(colour, "left"))) for colour in tiny.COLOURS]
-    order, scores = predictor.rank("a red square", images)
+    images = [Item("image", predictor.decode("image", png(tiny.picture(colour, "left")))) for colour in tiny.COLOURS]
+    order, scores = predictor.rank(Item("text", "a red square"), images)
     assert order == sorted(range(3), key=lambda place: -scores[place])
     expected = predictor.embed(images) @ predictor.embed_texts(["a red square"])[0]
     assert scores == pytest.approx(expected.tolist(), abs=1e-5)
-    order, scores = predictor.rank(images[0], ["one", "two"])
+    order, scores = predictor.rank(images[0], [Item("text", "one"), Item("text", "two")])
     assert sorted(order) == [0, 1]
 
 
@@ -108,7 +116,7 @@ def test_a_summary_needs_only_one_of_clip_and_transcript(predictor: Predictor) -
 
 
 def test_more_items_than_a_batch_are_answered_in_order(predictor: Predictor) -> None:
-    images = [tiny.picture(colour, "left", seed) for seed in range(30) for colour in tiny.COLOURS]
+    images = [Item("image", tiny.picture(colour, "left", seed)) for seed in range(30) for colour in tiny.COLOURS]
     assert len(images) > predictor.max_batch
     assert predictor.caption_all(images)[-3:] == predictor.caption_all(images[-3:])
 
@@ -144,14 +152,15 @@ def test_a_packaged_int8_model_answers_as_the_saved_one_whatever_it_is_asked_wit
     assert isinstance(found, Int8)
     assert found.values.data_ptr() == predictor._weights["retrieval"]["encoders.text.blocks.0.feed.0.values"].data_ptr()
     texts, images = ["a red square", "blue"], [tiny.picture(colour, "left") for colour in tiny.COLOURS]
+    items = [Item("image", image) for image in images]
     with torch.inference_mode():
         expected = models["retrieval"].embed("text", *models["retrieval"].processor.texts(texts)).numpy()
-    assert predictor.embed(texts) == pytest.approx(expected, abs=1e-6)
+    assert predictor.embed_texts(texts) == pytest.approx(expected, abs=1e-6)
     # Numbers are rounded row by row, so what else is asked at the same time changes nothing.
-    alone = np.concatenate([predictor.embed([image]) for image in images])
-    assert predictor.embed(images) == pytest.approx(alone, abs=1e-6)
+    alone = np.concatenate([predictor.embed([item]) for item in items])
+    assert predictor.embed(items) == pytest.approx(alone, abs=1e-6)
     seen = torch.from_numpy(np.stack(images)), torch.ones(3, dtype=torch.bool)
-    assert predictor.caption_all(images) == models["captioning"].generate({"image": seen})
+    assert predictor.caption_all(items) == models["captioning"].generate({"image": seen})
     encoded = {"image": models["where"].encode("image", *seen)}
     encoded["text"] = models["where"].encode("text", *models["where"].processor.texts(["a blue square"] * 3))
     shares = models["where"].answer("place", encoded).softmax(1).tolist()
@@ -215,8 +224,8 @@ def test_a_packaged_network_of_transformers_embeds_as_the_trained_one(
     with torch.inference_mode():
         expected = model.embed("text", *model.processor.texts(texts)).numpy()
         seen = model.embed("image", torch.from_numpy(pixels)[None], torch.ones(1, dtype=torch.bool)).numpy()
-    assert predictor.embed(texts) == pytest.approx(expected, abs=1e-6)
-    assert predictor.embed([pixels]) == pytest.approx(seen, abs=1e-6)
+    assert predictor.embed_texts(texts) == pytest.approx(expected, abs=1e-6)
+    assert predictor.embed([Item("image", pixels)]) == pytest.approx(seen, abs=1e-6)
 
 
 def test_models_with_a_network_of_transformers_are_over_the_packaged_tensors_themselves(tmp_path: Path) -> None:

@@ -72,7 +72,13 @@ def test_equal_content_has_an_equal_id_and_anything_else_another() -> None:
 
 @pytest.mark.parametrize(
     ("content", "name"),
-    [(b"\x89PNG\r\n", "of.png"), (b"RIFF....WAVE", "of.wav"), (b"RIFF....WEBP", "of.webp"), (b"?", "of")],
+    [
+        (b"\x89PNG\r\n", "of.png"),
+        (b"RIFF....WAVE", "of.wav"),
+        (b"RIFF....WEBP", "of.webp"),
+        (b"\x93NUMPY", "of.npy"),
+        (b"?", "of"),
+    ],
 )
 def test_a_file_is_called_as_it_begins(content: bytes, name: str) -> None:
     assert requests.file_name("of", content) == name

@@ -14,9 +14,12 @@ from typing import Any
 import numpy as np
 import psutil
 import pytest
+import torch
 from PIL import Image
 from starlette.testclient import TestClient
 
+from mmcore.data.modalities import MODALITIES, UNLIMITED
+from mmcore.models.multimodal import MultimodalModel
 from mmcore.serving.client import Client, Sent, form
 from mmcore.workspace import read_json, write_json
 from tests import tiny
@@ -52,6 +55,69 @@ def test_images_are_ranked_for_a_text_and_texts_for_an_image(client: TestClient)
     assert answer["order"] == sorted(range(3), key=lambda place: -answer["scores"][place])
     answer = post(client, "/rank", [("image", images[0][1]), ("texts", "red"), ("texts", "blue")]).json()
     assert sorted(answer["order"]) == [0, 1]
+
+
+def tone(pitch: int, seconds: float = 0.5) -> bytes:
+    return wav(0.5 * np.sin(np.arange(int(8000 * seconds)) * 2 * np.pi * pitch / 8000))
+
+
+def test_recordings_get_the_vectors_that_the_model_gives_them(client: TestClient, world: World) -> None:
+    sounds = [tone(pitch, seconds) for pitch, seconds in ((300, 0.3), (900, 0.8), (1800, 0.5))]
+    answer = post(client, "/embed", [("audios", ("a.wav", sound)) for sound in sounds])
+    assert answer.status_code == 200, answer.text
+    model, audio = MultimodalModel.load(world.tasks / "retrieval"), MODALITIES["audio"]()
+    for sound, vector in zip(sounds, answer.json(), strict=True):
+        bands = torch.from_numpy(audio.transform(audio.decode(sound, UNLIMITED), world.settings.prepare))[None]
+        with torch.inference_mode():
+            own = model.embed("audio", bands, torch.ones(bands.shape[:2], dtype=torch.bool))
+        assert vector == pytest.approx(own[0].tolist(), abs=1e-5)
+
+
+def test_a_recording_is_a_query_and_a_candidate_of_all_that_is_embedded(client: TestClient) -> None:
+    image, clip = png(tiny.picture("red", "left")), apng(tiny.clip(1)["video"])
+    two: dict[str, list[Any]] = {
+        "texts": ["red", "a blue one"],
+        "images": [("a", image), ("b", png(tiny.picture("blue", "right")))],
+        "clips": [("a", clip), ("b", apng(tiny.clip(2)["video"]))],
+        "audios": [("a", tone(300)), ("b", tone(1800))],
+    }
+    vectors = {name: post(client, "/embed", [(name, one) for one in both]).json() for name, both in two.items()}
+    pairs = [("audio", name) for name in two] + [(name.removesuffix("s"), "audios") for name in two]
+    for query, candidates in pairs:
+        fields = [(query, two[f"{query}s"][0]), *((candidates, one) for one in two[candidates])]
+        answer = post(client, "/rank", fields).json()
+        likeness = np.array(vectors[candidates]) @ np.array(vectors[f"{query}s"][0])
+        assert answer["scores"] == pytest.approx(likeness.tolist(), abs=1e-5), (query, candidates)
+        assert answer["order"] == np.argsort(-likeness).tolist()
+
+
+def test_a_recording_that_is_none_is_cut_off_or_too_long_is_refused_by_its_place(
+    client: TestClient, world: World
+) -> None:
+    seconds, rate = int(world.settings.serve.max_seconds), 8000
+    header = bytearray(tone(300))
+    header[40:44] = struct.pack("<I", 2 * rate * (seconds + 1))
+    image = png(tiny.picture("red", "left"))
+    for content, sentence in (
+        (tone(300)[:3000], "the audio is cut off after 0.2 seconds: its header promises more"),
+        (tone(300)[:30], "the audio cannot be decoded: it has no samples (WAV without a data chunk)"),
+        (bytes(header), "the audio is cut off after 0.5 seconds: its header promises more"),
+        (wav(np.zeros(rate * (seconds + 1))), f"the audio lasts {seconds + 1}.0 seconds, more than {seconds}"),
+        (image, "the audio is of no known kind: neither WAV nor Ogg, FLAC, MP3, MP4, Matroska or AVI"),
+        (b"", "the audio is empty (0 bytes)"),
+    ):
+        sent: list[Sent] = [("audios", ("a.wav", tone(300))), ("audios", ("b.wav", content))]
+        answer = post(client, "/embed", sent)
+        assert (answer.status_code, answer.json()) == (400, {"error": f"audios[1]: {sentence}"})
+        answer = post(client, "/rank", [("audio", ("b.wav", content)), ("texts", "red")])
+        assert (answer.status_code, answer.json()) == (400, {"error": f"audio: {sentence}"})
+    answer = post(client, "/embed", [("images", ("a.png", tone(300)))])
+    assert answer.json() == {"error": "images[0]: the image cannot be read: unknown or broken format"}
+    most = world.settings.serve.max_items
+    answer = post(client, "/embed", [("audios", ("a.wav", tone(300)))] * (most + 1))
+    assert answer.json()["error"].startswith(f"{most + 1} parts are too many")
+    answer = post(client, "/embed", [("audios", "http://127.0.0.1:1/a.wav")])
+    assert answer.json() == {"error": "audios takes an uploaded file, not text or an address"}
 
 
 def test_a_class_is_chosen_for_what_is_sent(client: TestClient) -> None:
@@ -118,6 +184,7 @@ def test_the_api_is_described_as_it_is(client: TestClient) -> None:
     properties = described["multipart/form-data"]["schema"]["properties"]
     assert properties["images"]["items"] == {"type": "string", "format": "binary"}
     assert properties["text"]["type"] == "string"
+    assert set(properties) == {f"{name}{s}" for name in ("image", "audio", "clip", "text") for s in ("", "s")}
 
 
 # Hostile uploads ----------------------------------------------------------------------------------------------------
@@ -214,10 +281,10 @@ def test_a_release_without_a_task_has_no_endpoint_for_it(world: World, tmp_path:
 
     shutil.copytree(world.release, tmp_path / "release")
     identity = read_json(tmp_path / "release" / "identity.json")
-    write_json(tmp_path / "release" / "identity.json", {**identity, "tasks": ["captioning"], "chooses": {}})
+    write_json(tmp_path / "release" / "identity.json", {**identity, "reads": {"captioning": ["image"]}, "chooses": {}})
     service = make_service(tmp_path / "release")
     assert list(service.apis) == ["caption"]
-    assert service.middlewares[0][1]["forms"] == ["/caption"]
+    assert list(service.middlewares[0][1]["forms"]) == ["/caption"]
 
 
 class Asked(Client):

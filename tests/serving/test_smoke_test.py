@@ -118,6 +118,33 @@ def client(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         yield client
 
 
+def other_text(query: dict[str, str]) -> dict[str, str]:
+    assert query["modality"] == "text"
+    return query | {"key": query["key"] + " one"}
+
+
+@pytest.mark.bento
+def test_a_recording_that_is_heard_otherwise_than_offline_is_found_and_named(
+    world: World, client: Client, tmp_path: Path
+) -> None:
+    """In place of a recording that golden requests send as query or candidate, another one is sent."""
+    shutil.copytree(world.golden, tmp_path / "golden")
+    asked = [
+        request for request in read_json(tmp_path / "golden" / "requests.json")["tasks"]["retrieval"]
+        if request["query"]["modality"] == "audio"
+    ]  # fmt: skip
+    assert {request["candidates"]["modality"] for request in asked} == {"text", "image"}
+    key = asked[0]["query"]["key"]
+    media = pq.read_table(tmp_path / "golden" / "media.parquet")
+    rows = media.to_pylist()
+    other = next(row["content"] for row in rows if row["kind"] == "audio" and row["key"] != key)
+    changed = [row | {"content": other} if row["key"] == key else row for row in rows]
+    pq.write_table(pa.Table.from_pylist(changed, media.schema), tmp_path / "golden" / "media.parquet")
+    counts, problem = ask(client, tmp_path / "golden")
+    assert counts["retrieval"] < 20
+    assert "an embedding differs by" in problem
+
+
 @pytest.mark.bento
 @pytest.mark.parametrize(
     ("task", "change", "words"),
@@ -128,7 +155,7 @@ def client(world: World, tmp_path_factory: pytest.TempPathFactory) -> Iterator[C
         ("where", lambda request: {"score": request["score"] / 2}, "a probability differs by"),
         ("retrieval", lambda request: {"order": request["order"][::-1]}, "the order is"),
         ("retrieval", lambda request: {"scores": [1.01] * len(request["scores"])}, "a score differs by"),
-        ("retrieval", lambda request: {"text": request["text"] + " one"}, "an embedding differs by"),
+        ("retrieval", lambda request: {"query": other_text(request["query"])}, "an embedding differs by"),
     ],
 )
 def test_a_wrong_answer_is_found_and_named(
@@ -137,11 +164,11 @@ def test_a_wrong_answer_is_found_and_named(
     """The server is right: it is the golden request that expects something else."""
     shutil.copytree(world.golden, tmp_path / "golden")
     content = read_json(tmp_path / "golden" / "requests.json")
-    request = content["tasks"][task][3]
-    if "text" in request:
+    request = content["tasks"][task][0]
+    if task == "retrieval":
         vectors = read_table(tmp_path / "golden" / "vectors.parquet").to_pylist()
-        (own,) = [row for row in vectors if row["key"] == request["text"]]
-        vectors.append({"key": request["text"] + " one", "vector": own["vector"]})
+        (own,) = [row for row in vectors if row["key"] == request["query"]["key"]]
+        vectors.append({"key": other_text(request["query"])["key"], "vector": own["vector"]})
         pq.write_table(pa.Table.from_pylist(vectors), tmp_path / "golden" / "vectors.parquet")
     request |= change(request)
     write_json(tmp_path / "golden" / "requests.json", content)

@@ -1,6 +1,7 @@
 """What a form may carry. `decode` here reads nothing: it gives back how many bytes it got."""
 
 import contextlib
+from collections.abc import Mapping
 
 import anyio
 import numpy as np
@@ -10,7 +11,7 @@ from hypothesis import strategies as st
 from starlette.datastructures import Headers
 
 from mmcore.serving.client import Sent, form
-from mmcore.serving.uploads import FORMS, Part, Refusal, read_form
+from mmcore.serving.uploads import Form, Part, Refusal, forms, read_form, sent_as
 from mmcore.settings import ServeSettings
 
 LIMITS = ServeSettings(
@@ -18,6 +19,13 @@ LIMITS = ServeSettings(
     max_body_bytes=10_000, max_items=3, max_pixels=100, max_frames=4, max_seconds=1.0, max_characters=10,
     ask_below=0.0, ask_most=10, ask_bytes=10_000,
 )  # fmt: skip
+READS = ["image", "audio", "video", "sensor", "text"]
+# A release that reads an own modality, too; its captions are of pictures and clips.
+FORMS = forms(
+    {"retrieval": READS, "captioning": READS, "summarisation": READS},
+    {"mood": ["image", "transcript"], "events": ["question", "video"], "falls": ["sensor"]},
+    {"image": [".png"], "audio": [".wav"], "video": [".gif"], "sensor": [".npy"]},
+)
 
 
 def decode(kind: str, data: bytes) -> np.ndarray:
@@ -31,14 +39,11 @@ def read(path: str, fields: list[Sent]) -> list[Part]:
     return send(path, content_type, body)
 
 
-def send(path: str, content_type: str, body: bytes) -> list[Part]:
+def send(path: str, content_type: str, body: bytes, among: Mapping[str, Form] = FORMS) -> list[Part]:
     async def run() -> list[Part]:
         limiter = anyio.CapacityLimiter(1)
         headers = Headers({"content-type": content_type})
-        return await read_form(
-            path, headers, body, limits=LIMITS, decode=decode, limiter=limiter,
-            chooses={"mood": ["image", "transcript"], "events": ["question", "video"]},
-        )  # fmt: skip
+        return await read_form(path, among[path], headers, body, limits=LIMITS, decode=decode, limiter=limiter)
 
     return anyio.run(run)
 
@@ -52,9 +57,9 @@ def refused(path: str, fields: list[Sent]) -> tuple[int, str]:
 def test_parts_come_in_the_order_in_which_they_were_sent() -> None:
     parts = read("/embed", [("texts", "one"), ("images", ("a", b"12")), ("texts", "två")])
     assert [part.field for part in parts] == ["texts", "images", "texts"]
-    assert [parts[0].value, parts[2].value] == ["one", "två"]
-    assert isinstance(parts[1].value, np.ndarray)
-    assert parts[1].value[0, 0, 0] == 2
+    assert [parts[0].item, parts[2].item] == [("text", "one"), ("text", "två")]
+    assert isinstance(parts[1].item.value, np.ndarray)
+    assert (parts[1].item.modality, parts[1].item.value[0, 0, 0]) == ("image", 2)
 
 
 def test_an_address_in_place_of_a_file_is_refused() -> None:
@@ -72,7 +77,7 @@ def test_texts_are_utf_8_and_nothing_that_a_client_names(charset: str) -> None:
     with pytest.raises(Refusal, match="reads its texts as UTF-8") as caught:
         send("/embed", f"{content_type}; charset={charset}", body)
     assert caught.value.status == 415
-    assert send("/embed", f"{content_type}; charset=UTF-8", body)[0].value == "\\ud800"
+    assert send("/embed", f"{content_type}; charset=UTF-8", body)[0].item.value == "\\ud800"
 
 
 def test_what_cannot_be_decoded_is_named_by_its_place() -> None:
@@ -84,7 +89,7 @@ def test_what_a_task_that_chooses_does_not_look_at_is_refused() -> None:
     image: Sent = ("image", ("a", b"1"))
     assert len(read("/choose", [("task", "mood"), image])) == 2
     assert len(read("/choose", [("task", "events"), ("clip", ("a", b"1")), ("question", "what?")])) == 3
-    wrong = "/choose: send as task one of: mood, events"
+    wrong = "/choose: send as task one of: mood, events, falls"
     assert refused("/choose", [image]) == refused("/choose", [("task", "colour"), image]) == (400, wrong)
     looks = "/choose: the task events looks at question and clip; send those, and nothing else"
     assert refused("/choose", [("task", "events")]) == refused("/choose", [("task", "events"), image]) == (400, looks)
@@ -93,7 +98,31 @@ def test_what_a_task_that_chooses_does_not_look_at_is_refused() -> None:
 def test_an_unknown_field_is_refused_with_those_there_are() -> None:
     status, sentence = refused("/caption", [("pictures", ("a", b"1"))])
     assert status == 400
-    assert sentence == "/caption has no field 'pictures'; send images (files) or clips (files)"
+    assert sentence == "/caption of this release has no field 'pictures'; send images (files) or clips (files)"
+
+
+def test_a_modality_that_the_release_does_not_read_is_refused_with_those_that_it_does() -> None:
+    made = forms({"retrieval": ["image", "text"]}, {}, {"image": [".png"]})
+    assert list(made) == ["/embed", "/rank"]
+    assert list(made["/rank"].fields) == ["image", "text", "images", "texts"]
+    with pytest.raises(Refusal) as caught:
+        send("/embed", *form([("audios", ("a", b"1"))]), among=made)
+    assert caught.value.sentence == "/embed of this release has no field 'audios'; send images (files) or texts"
+
+
+@pytest.mark.parametrize("query", READS)
+@pytest.mark.parametrize("candidates", READS)
+def test_whatever_is_read_is_a_query_and_a_candidate(query: str, candidates: str) -> None:
+    def sent(modality: str, *, many: bool) -> Sent:
+        return sent_as(modality, many=many), "red" if modality == "text" else ("a", b"12")
+
+    parts = read("/rank", [sent(query, many=False), sent(candidates, many=True), sent(candidates, many=True)])
+    assert [part.item.modality for part in parts] == [query, candidates, candidates]
+
+
+def test_a_file_of_an_own_modality_is_described_by_its_suffixes() -> None:
+    assert FORMS["/embed"].fields["sensors"].meaning == "sensor file (.npy)"
+    assert read("/choose", [("task", "falls"), ("sensor", ("a", b"1"))])[1].item.modality == "sensor"
 
 
 @pytest.mark.parametrize(
@@ -101,14 +130,18 @@ def test_an_unknown_field_is_refused_with_those_there_are() -> None:
     [
         [],
         [("text", "red")],
-        [("text", "red"), ("texts", "blue")],
+        [("texts", "red"), ("texts", "blue")],
         [("text", "red"), ("images", ("a", b"1")), ("image", ("b", b"2"))],
+        [("text", "red"), ("images", ("a", b"1")), ("audios", ("b", b"2"))],
     ],
 )
 def test_ranking_takes_one_query_and_candidates_of_one_kind(fields: list[Sent]) -> None:
     status, sentence = refused("/rank", fields)
     assert status == 400
-    assert sentence.startswith("/rank: send one text with images or clips (files)")
+    assert sentence == (
+        "/rank: send one query (image, audio, clip, sensor or text) and candidates of one kind "
+        "(images, audios, clips, sensors or texts)"
+    )
 
 
 def test_a_field_for_one_value_is_refused_twice() -> None:

@@ -18,21 +18,22 @@ from mmcore.settings import PrepareSettings
 
 # The media that come with mmcore, in the order in which samples are hashed.
 BUILT_IN = ("image", "audio", "video")
-# What a modality cannot be called, since a sample has it already under that name.
+# What a modality cannot be called, since a sample or a request has it already under that name.
 _TAKEN = {
     "id", "group", "source", "split", "text", "captions", "caption", "transcript", "summary", "qa", "question",
-    "labels", "label", "positives", "meta",
+    "labels", "label", "positives", "meta", "clip", "task",
 }  # fmt: skip
 
 
 @dataclass(frozen=True)
 class Limits:
     """What is refused before it is decoded. `max_pixels` counts all frames of a clip together, and the numbers of what
-    is no picture."""
+    is no picture. `whole`: whether a file is refused that ends before its header says, which others measure."""
 
     max_pixels: int
     max_seconds: float
     max_frames: int
+    whole: bool = False
 
 
 UNLIMITED = Limits(max_pixels=1 << 40, max_seconds=float("inf"), max_frames=1 << 30)
@@ -116,10 +117,12 @@ def modules_of_own() -> tuple[str, ...]:
 @cache
 def _media(names: tuple[str, ...]) -> tuple[str, ...]:
     own = [name for name in names if name not in (*BUILT_IN, "text")]
+    # A served model is sent several files of one modality under its name with an s.
+    taken = _TAKEN | {f"{name}s" for name in (*names, "clip")}
     for name in own:
-        if not re.fullmatch("[a-z][a-z0-9]*", name) or name in _TAKEN:
+        if not re.fullmatch("[a-z][a-z0-9]*", name) or name in taken:
             raise ValueError(
                 f"a modality cannot be called '{name}'; take small letters and digits, and none of: "
-                + ", ".join(sorted(_TAKEN))
+                + ", ".join(sorted(taken))
             )
     return (*BUILT_IN, *own)

@@ -26,6 +26,8 @@ WINDOW_SECONDS = 0.025
 HOP_SECONDS = 0.010
 
 _PCM, _FLOAT, _EXTENSIBLE = 1, 3, 0xFFFE
+# What stands for the size of a WAV that was written as a stream, before its length was known.
+_UNKNOWN_SIZE = 0xFFFFFFFF
 _FORMATS = {
     (_PCM, 8): "u1", (_PCM, 16): "<i2", (_PCM, 24): "24", (_PCM, 32): "<i4", (_FLOAT, 32): "<f4", (_FLOAT, 64): "<f8"
 }  # fmt: skip
@@ -116,6 +118,8 @@ def _read_wav(data: bytes, limits: Limits) -> tuple[int, int, int, int, bytes]:
     if not (num_samples := len(body) // size):
         raise ValueError("the audio holds no samples")
     check_seconds("audio", num_samples / rate, limits)
+    if limits.whole and missing(data):
+        raise ValueError(f"the audio is cut off after {num_samples / rate:.1f} seconds: its header promises more")
     return code, channels, rate, bits, body[: num_samples * size]
 
 
@@ -140,6 +144,12 @@ def _read_chunks(data: bytes) -> tuple[int, int, int, int, bytes]:
                 code = struct.unpack_from("<H", header, 24)[0]
             return code, channels, rate, bits, body
     raise ValueError("the audio cannot be decoded: it has no samples (WAV without a data chunk)")
+
+
+def missing(data: bytes) -> float:
+    """The share of the sample bytes that a WAV's header promises and the file does not hold."""
+    size, there = next((size, len(body)) for name, size, body in wav_chunks(data) if name == b"data")
+    return 1 - there / size if there < size != _UNKNOWN_SIZE else 0.0
 
 
 def wav_chunks(data: bytes) -> Iterator[tuple[bytes, int, bytes]]:

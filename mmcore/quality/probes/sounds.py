@@ -6,7 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from mmcore.data.modalities import MODALITIES, UNLIMITED
-from mmcore.data.modalities.audio import wav_chunks
+from mmcore.data.modalities.audio import missing
 from mmcore.quality import fingerprints
 from mmcore.quality.probes.numbers import rounded
 
@@ -16,8 +16,6 @@ USUAL_RATES = (8000, 11025, 12000, 16000, 22050, 24000, 32000, 44100, 48000, 882
 _AT_PEAK = 0.9985
 _QUIET = 0.1
 _PART_SECONDS, _WEAK = 0.02, 1e-3
-# What stands for the size of a WAV that was written as a stream, before its length was known.
-_UNKNOWN_SIZE = 0xFFFFFFFF
 
 
 def probe_audio(data: bytes, max_seconds: float, facts: dict[str, Any]) -> None:
@@ -28,7 +26,8 @@ def probe_audio(data: bytes, max_seconds: float, facts: dict[str, Any]) -> None:
     header = _AUDIO.header(data, UNLIMITED)
     facts |= {
         "audio_format": header.format, "audio_rate": round(header.rate), "audio_channels": header.channels,
-        "audio_seconds": rounded(header.seconds), "audio_missing": _missing(data) if header.format == "WAV" else 0.0,
+        "audio_seconds": rounded(header.seconds),
+        "audio_missing": rounded(missing(data)) if header.format == "WAV" else 0.0,
     }  # fmt: skip
     if header.seconds > max_seconds:
         return
@@ -63,9 +62,3 @@ def _quiet(samples: NDArray[np.float32], rate: float) -> float:
     whole = samples[: max(1, len(samples) // length) * length]
     parts = np.array([part.std() for part in np.array_split(whole, max(1, len(whole) // length))])
     return float(np.mean(parts < _WEAK * parts.max()))
-
-
-def _missing(data: bytes) -> float:
-    """The share of the sample bytes that a WAV's header promises and the file does not hold."""
-    size, there = next((size, len(body)) for name, size, body in wav_chunks(data) if name == b"data")
-    return rounded(1 - there / size) if there < size != _UNKNOWN_SIZE else 0.0
