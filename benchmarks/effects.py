@@ -39,6 +39,7 @@ from mmcore.settings import Component, CompressSettings, FinetuneSettings, Optim
 from mmcore.tasks import TASKS
 from mmcore.tasks._mixed import EQUALLY
 from mmcore.training.adapters import ADAPTERS
+from mmcore.training.beside import Beside
 from mmcore.training.device import choose
 from mmcore.training.finetune import finetune
 from mmcore.training.fit import FitResult, fit
@@ -71,13 +72,15 @@ WHOLE = {"int8": "as it is", "a layer less, int8": "a layer less"}
 
 def trained(
     workspace: Workspace, settings: Settings, section: str, task: Mapping[str, Any], *, init: str, seed: int,
-    split: str = "test",
+    split: str = "test", train: Corpus | None = None,
 ) -> float:  # fmt: skip
-    """The score on a split of the task, trained as its section says."""
+    """The score on a split of the task, trained as its section says (on other rows than the training split's)."""
     own = settings.finetune[section]
     learner = TASKS.build(task)
     device = choose(settings.train)
-    train, validation, judged = (Corpus(workspace.prepared, name) for name in ("train", "validation", split))
+    train = train or Corpus(workspace.prepared, "train")
+    validation, judged = (Corpus(workspace.prepared, name) for name in ("validation", split))
+    learned = Beside(learner, own.beside, train) if own.beside else learner
     torch.manual_seed(seed)
     if init == "pretrained":
         model = MultimodalModel.load(workspace.pretrained)
@@ -86,12 +89,12 @@ def trained(
     learner.configure(model)
     adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
     if adapter is not None:
-        heads = learner.heads(train)
+        heads = learned.heads(train)
         model.add_heads(heads)
         adapter.attach(model, set(heads))
     with tempfile.TemporaryDirectory() as folder:
         fit(
-            model, learner, train, validation, optim=own.optim, augment=own.augment, device=device, seed=seed,
+            model, learned, train, validation, optim=own.optim, augment=own.augment, device=device, seed=seed,
             checkpoints=Path(folder) / "checkpoints", logs=Path(folder) / "logs", phase=f"{section} {init}",
         )  # fmt: skip
     if adapter is not None:

@@ -1,0 +1,121 @@
+import math
+from dataclasses import replace
+
+import pytest
+import torch
+
+from mmcore.objectives import OBJECTIVES
+from mmcore.objectives._mixture import Mixture
+from mmcore.tasks import TASKS
+from mmcore.training.beside import Beside
+from mmcore.training.finetune import finetune
+from mmcore.workspace import read_json
+from tests.tiny import AUGMENT, EVERY_OBJECTIVE, TinyCorpus, clip, corpus, model, optim, scene, write_prepared
+from tests.tiny import OBJECTIVES as SPECS
+from tests.training.test_pretrain import settings
+
+SPEC = EVERY_OBJECTIVE["pseudo_labels"]
+TERM = "pseudo_labels_place"
+# Of scenes some say where the square is; the task tells it from the picture.
+OF_SCENES = {**SPEC, "inputs": ["image"]}
+TASK = {"name": "classification", "inputs": ["image"], "label": "place", "head": SPEC["head"]}
+
+
+def partly(labelled: int = 6, scenes: int = 24) -> TinyCorpus:
+    """Scenes of which the first so many have their label."""
+    return TinyCorpus([scene(n) if n < labelled else {**scene(n), "labels": {}} for n in range(scenes)])
+
+
+def learned(rows=None, spec=OF_SCENES, size=12):
+    """A model in float64 with its head and the first batch of the rows without a label."""
+    rows = rows or partly()
+    learner, made = Mixture([spec], rows), model()
+    made.add_heads(learner.heads(rows))
+    made.double()
+    return made, learner.batches(rows, made.processor, batch_size=size, seed=3, augment=AUGMENT).at(0).parts[0][1]
+
+
+def loss(made, part, **options):
+    return OBJECTIVES.build({**OF_SCENES, **options}).loss(made, part)[TERM]
+
+
+def probabilities(made, part):
+    with torch.no_grad():
+        return made.answer("place", {"image": made.encode("image", *part.inputs["image"])}).softmax(1).tolist()
+
+
+def test_the_loss_is_the_cross_entropy_of_the_likeliest_class_where_it_is_likely_enough():
+    made, part = learned()
+    found = [max(row) for row in probabilities(made, part)]
+    threshold = sorted(found)[5]  # one that some reach, one of them exactly
+    sure = [one for one in found if one >= threshold]
+    assert len(sure) == 7 < len(found) == 12
+    expected = 0.5 * sum(-math.log(one) for one in sure) / len(sure)
+    value = loss(made, part, threshold=threshold, weight=0.5)
+    assert float(value.detach()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_nothing_flows_back_through_the_targets():
+    made, part = learned()
+    head = made.heads["place"].out
+    loss(made, part).backward()
+    # Of a cross-entropy with a target that stays, the gradient of the biases is the mean of p - target.
+    rows = probabilities(made, part)
+    expected = [sum(row[c] - (row[c] == max(row)) for row in rows) / len(rows) for c in range(2)]
+    torch.testing.assert_close(head.bias.grad, torch.tensor(expected, dtype=torch.float64))
+
+
+def test_where_the_model_is_sure_of_nothing_the_loss_is_zero_and_its_gradient_finite():
+    made, part = learned()
+    value = loss(made, part, threshold=1.0)
+    value.backward()
+    assert float(value.detach()) == 0.0
+    assert all(p.grad is None or not p.grad.any() for p in made.parameters())
+
+
+def test_only_rows_without_the_label_are_drawn_and_the_label_is_no_part_of_them():
+    rows = partly()
+    _, part = learned(rows, size=18)
+    assert sorted(part.ids) == sorted(row["id"] for row in rows.rows if not row["labels"])
+    assert set(part.inputs) == {"image"}
+
+
+def test_labels_that_it_does_not_tell_change_nothing():
+    values = []
+    for other in ({}, {"colour": "red"}, {"place": ""}):
+        rows = TinyCorpus([scene(n) if n < 6 else {**scene(n), "labels": other} for n in range(24)])
+        values.append(float(loss(*learned(rows)).detach()))
+    assert values[0] > 0
+    assert values == [values[0]] * 3
+
+
+def test_it_shares_no_batch_with_what_learns_from_all_rows():
+    learner = Mixture([SPECS[0], {**OF_SCENES, "inputs": ["image"]}], partly())
+    assert [stream.inputs for stream in learner.streams] == [["image", "text"], ["image"]]
+    # Even where no row has the label, so that the rows are the same.
+    learner = Mixture([{**SPECS[1]}, OF_SCENES], TinyCorpus([{**scene(n), "labels": {}} for n in range(6)]))
+    assert len(learner.streams) == 2
+
+
+def test_where_no_row_lacks_the_label_it_is_left_out_and_named():
+    learner = Mixture([SPECS[0], OF_SCENES], corpus(clips=0))
+    assert learner.terms == ["contrast_image_text"]
+    assert learner.notes == [f"{TERM}: skipped, no row has image and lacks the label place"]
+
+
+@pytest.mark.parametrize("threshold", [-0.1, 1.1, 95])
+def test_a_threshold_that_is_no_probability_is_refused(threshold):
+    with pytest.raises(ValueError, match="a probability"):
+        OBJECTIVES.build({**SPEC, "threshold": threshold})
+
+
+def test_the_task_and_what_it_learns_beside_it_have_one_head():
+    rows, made = partly(), model()
+    both = Beside(TASKS.build(TASK), [OF_SCENES], rows)
+    made.add_heads(both.heads(rows))
+    assert list(made.heads) == ["place"]
+    batch = both.batches(rows, made.processor, batch_size=6, seed=0, augment=AUGMENT).at(0)
+    assert set(both.loss(made, batch)) == {"label", TERM}
+    other = {**OF_SCENES, "head": {"name": "votes", "rule": "mean"}}
+    with pytest.raises(ValueError, match="the task and beside make the head 'place' differently"):
+        Beside(TASKS.build(TASK), [other], rows).heads(rows)
