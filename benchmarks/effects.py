@@ -3,7 +3,7 @@ compression takes from each task and what each adapter reaches, on the test spli
 validation split.
 
     python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3]
-        [--only transfer|fusions|distillation|optimisers|compression|adapters|ensembles]
+        [--only transfer|fusions|distillation|optimisers|compression|adapters|ensembles|pseudo_labels]
 
 `--project` (default: here): where a run has left artifacts/prepared and artifacts/pretrained. Each task is trained from
 the pretrained model and from scratch for the steps that its settings say, nothing else changed; sentiment with each
@@ -55,6 +55,9 @@ ADAMW_RATE = 2e-3
 LORA: Component = {"name": "lora", "rank": 8, "scale": 16.0}
 BOTTLENECK: Component = {"name": "bottleneck", "size": 16}
 BOTTLENECK_FASTER = 4
+# Of how many rows of training the label is kept, and how the others are guessed at.
+LABELLED = (25, 50, 100)
+GUESSING: Component = {"threshold": 0.95, "hide": 0.3, "weight": 1.0, "every": 1, "batch_size": None}
 # What a fusion needs beside its name.
 OPTIONS: Mapping[str, dict[str, Any]] = {
     "low_rank": {"rank": 4}, "cross_attention": {"layers": 1}, "co_attention": {"layers": 1},
@@ -299,6 +302,36 @@ class First(Corpus):
         return [row for row in found if self.label is None or self.label in self.rows[row]["labels"]][: self.most]
 
 
+class Partly(Corpus):
+    """The training split, of whose rows with this `label` only `known`, drawn by the seed, keep it."""
+
+    def __init__(self, prepared: Path, label: str, known: int, seed: int) -> None:
+        super().__init__(prepared, "train")
+        having = [row for row in self.rows if row["labels"].get(label)]
+        for place in np.random.default_rng(seed).permutation(len(having))[known:]:
+            having[place]["labels"] = {name: value for name, value in having[place]["labels"].items() if name != label}
+
+
+def pseudo_labels(workspace: Workspace, settings: Settings, seeds: Sequence[int], split: str = "test") -> None:
+    own = settings.finetune["sentiment"]
+    label, same = own.task["label"], {name: own.task[name] for name in ("inputs", "label", "head")}
+    all_of_them = len(Corpus(workspace.prepared, "train").with_(*own.task["inputs"]))
+    print(f"sentiment, accuracy on the {split} split after {own.optim.steps} steps, by rows that have their label")
+    for known in (*LABELLED, all_of_them):
+        for name, beside in (("alone", []), ("with pseudo-labels", [{"name": "pseudo_labels", **same, **GUESSING}])):
+            if beside and known == all_of_them:
+                continue
+            changed = replace(settings, finetune={"sentiment": replace(own, beside=beside)})
+            scores = [
+                trained(
+                    workspace, changed, "sentiment", own.task, init="pretrained", seed=seed, split=split,
+                    train=Partly(workspace.prepared, label, known, seed),
+                )
+                for seed in seeds
+            ]  # fmt: skip
+            line(f"{known} of {all_of_them}, {name}", scores)
+
+
 def compression(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
     test, train = Corpus(workspace.prepared, "test"), Corpus(workspace.prepared, "train")
     options: dict[str, Any] = {"batch_size": settings.evaluate.batch_size, "device": torch.device("cpu")}
@@ -357,7 +390,7 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parts = ("transfer", "fusions", "distillation", "optimisers", "compression", "adapters", "ensembles")
+    parts = ("transfer", "fusions", "distillation", "optimisers", "compression", "adapters", "ensembles", "pseudo_labels")
     parser.add_argument("--only", choices=parts)
     arguments = parser.parse_args()
     work = Workspace(arguments.project.resolve())
@@ -376,3 +409,5 @@ if __name__ == "__main__":
         adapters(work, loaded, arguments.seeds)
     if arguments.only == "ensembles":
         ensembles(work, loaded, arguments.seeds)
+    if arguments.only == "pseudo_labels":
+        pseudo_labels(work, loaded, arguments.seeds)

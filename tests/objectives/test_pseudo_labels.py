@@ -1,17 +1,25 @@
 import math
 from dataclasses import replace
+from pathlib import Path
 
+import pyarrow as pa
+import pyarrow.parquet as pq
 import pytest
 import torch
 
+from mmcore.models.multimodal import MultimodalModel
 from mmcore.objectives import OBJECTIVES
+from mmcore.objectives._hiding import drawn
 from mmcore.objectives._mixture import Mixture
+from mmcore.params import load
 from mmcore.tasks import TASKS
 from mmcore.training.beside import Beside
 from mmcore.training.finetune import finetune
 from mmcore.workspace import read_json
-from tests.tiny import AUGMENT, EVERY_OBJECTIVE, TinyCorpus, clip, corpus, model, optim, scene, write_prepared
+from tests.conftest import ROOT
+from tests.tiny import AUGMENT, EVERY_OBJECTIVE, TinyCorpus, corpus, fitted, model, optim, scene, write_prepared
 from tests.tiny import OBJECTIVES as SPECS
+from tests.training.test_beside import CAPTIONING
 from tests.training.test_pretrain import settings
 
 SPEC = EVERY_OBJECTIVE["pseudo_labels"]
@@ -44,15 +52,35 @@ def probabilities(made, part):
         return made.answer("place", {"image": made.encode("image", *part.inputs["image"])}).softmax(1).tolist()
 
 
-def test_the_loss_is_the_cross_entropy_of_the_likeliest_class_where_it_is_likely_enough():
+def test_the_loss_sums_over_what_is_sure_enough_and_divides_by_all_rows():
     made, part = learned()
     found = [max(row) for row in probabilities(made, part)]
     threshold = sorted(found)[5]  # one that some reach, one of them exactly
     sure = [one for one in found if one >= threshold]
     assert len(sure) == 7 < len(found) == 12
-    expected = 0.5 * sum(-math.log(one) for one in sure) / len(sure)
+    expected = 0.5 * sum(-math.log(one) for one in sure) / len(found)
     value = loss(made, part, threshold=threshold, weight=0.5)
     assert float(value.detach()) == pytest.approx(expected, rel=1e-9)
+
+
+def test_what_is_hidden_is_hidden_from_the_answer_and_not_from_the_target():
+    made, part = learned()
+    tokens, mask = made.encode("image", *part.inputs["image"])
+    torch.manual_seed(4)
+    left = mask & ~drawn(mask, 0.5, 12, mask.shape[1])
+    assert (left.sum(1) == mask.sum(1) - (mask.sum(1) / 2).round()).all()
+    targets = made.answer("place", {"image": (tokens, mask)}).argmax(1)
+    expected = torch.nn.functional.cross_entropy(made.answer("place", {"image": (tokens, left)}), targets)
+    torch.manual_seed(4)
+    value = loss(made, part, hide=0.5)
+    torch.testing.assert_close(value, expected)
+    assert float(value.detach()) != pytest.approx(float(loss(made, part).detach()))
+
+
+def test_an_input_keeps_a_token():
+    objective = OBJECTIVES.build({**OF_SCENES, "hide": 0.9})
+    there = torch.tensor([[True, False, False], [True, True, False], [True, True, True], [False, False, False]])
+    assert objective._left(there, 4).any(1).tolist() == [True, True, True, False]
 
 
 def test_nothing_flows_back_through_the_targets():
@@ -107,6 +135,56 @@ def test_where_no_row_lacks_the_label_it_is_left_out_and_named():
 def test_a_threshold_that_is_no_probability_is_refused(threshold):
     with pytest.raises(ValueError, match="a probability"):
         OBJECTIVES.build({**SPEC, "threshold": threshold})
+
+
+@pytest.mark.parametrize("hide", [-0.1, 1.0])
+def test_all_that_there_is_cannot_be_hidden(hide):
+    with pytest.raises(ValueError, match="from 0 to less than 1"):
+        OBJECTIVES.build({**SPEC, "hide": hide})
+
+
+def test_a_label_that_nothing_teaches_is_not_guessed():
+    for task in (TASKS.build({**TASK, "label": "colour"}), CAPTIONING):
+        with pytest.raises(ValueError, match="an objective guesses the label 'place', which nothing teaches"):
+            Beside(task, [OF_SCENES], partly())
+
+
+def test_rows_without_a_label_teach_the_task_by_settings_alone(tmp_path):
+    prepared = write_prepared(tmp_path / "prepared")
+    forget(prepared / "train" / "part-00000" / "rows.parquet", keep=6)
+    (tmp_path / "pretrained").mkdir()
+    model().save(tmp_path / "pretrained")
+    whole = load(ROOT / "params.yaml")
+    for beside in ([], [OF_SCENES]):
+        (output := tmp_path / f"{len(beside)}").mkdir()
+        section = replace(whole.finetune["sentiment"], task=TASK, beside=beside, augment=AUGMENT, optim=optim())
+        finetune("place", prepared, tmp_path / "pretrained", output, replace(settings(), finetune={"place": section}),
+                 checkpoints=output / "ck", logs=output / "logs")  # fmt: skip
+        columns = (output / "logs" / "curves.csv").read_text().splitlines()[0].split(",")
+        assert (TERM in columns) == bool(beside)
+        assert read_json(output / "training.json")["notes"] == []
+    weights = [MultimodalModel.load(tmp_path / name).state_dict() for name in ("0", "1")]
+    assert weights[0].keys() == weights[1].keys()
+    assert not all(torch.equal(weights[0][name], weights[1][name]) for name in weights[0])
+
+
+def forget(path: Path, *, keep: int) -> None:
+    """Let only the first so many rows of a prepared file have labels."""
+    rows = pq.read_table(path)
+    labels = [own if place < keep else [] for place, own in enumerate(rows["labels"].to_pylist())]
+    place = rows.schema.get_field_index("labels")
+    pq.write_table(rows.set_column(place, rows.schema.field(place), pa.array(labels, rows.schema.field(place).type)), path)
+
+
+def test_rows_without_a_label_bring_back_what_few_labels_cannot_tell(tmp_path):
+    reached = {}
+    rows, test = partly(4, 48), partly(48, 48)
+    for name, beside in (("alone", []), ("beside", [{**OF_SCENES, "threshold": 0.8}])):
+        made = model()
+        task = TASKS.build(TASK)
+        fitted(Beside(task, beside, rows) if beside else task, made, rows, tmp_path / name, steps=30, validate_every=30)
+        reached[name] = task.validate(made, test, batch_size=48)
+    print(reached)
 
 
 def test_the_task_and_what_it_learns_beside_it_have_one_head():
