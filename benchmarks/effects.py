@@ -303,33 +303,34 @@ class First(Corpus):
 
 
 class Partly(Corpus):
-    """The training split, of whose rows with this `label` only `known`, drawn by the seed, keep it."""
+    """The training split, of whose rows with this `label` only `known`, drawn by the seed, keep it (null: all)."""
 
-    def __init__(self, prepared: Path, label: str, known: int, seed: int) -> None:
+    def __init__(self, prepared: Path, label: str, known: int | None, seed: int) -> None:
         super().__init__(prepared, "train")
         having = [row for row in self.rows if row["labels"].get(label)]
-        for place in np.random.default_rng(seed).permutation(len(having))[known:]:
+        for place in np.random.default_rng(seed).permutation(len(having))[known or len(having) :]:
             having[place]["labels"] = {name: value for name, value in having[place]["labels"].items() if name != label}
 
 
 def pseudo_labels(workspace: Workspace, settings: Settings, seeds: Sequence[int], split: str = "test") -> None:
-    own = settings.finetune["sentiment"]
-    label, same = own.task["label"], {name: own.task[name] for name in ("inputs", "label", "head")}
-    all_of_them = len(Corpus(workspace.prepared, "train").with_(*own.task["inputs"]))
-    print(f"sentiment, accuracy on the {split} split after {own.optim.steps} steps, by rows that have their label")
-    for known in (*LABELLED, all_of_them):
-        for name, beside in (("alone", []), ("with pseudo-labels", [{"name": "pseudo_labels", **same, **GUESSING}])):
-            if beside and known == all_of_them:
-                continue
-            changed = replace(settings, finetune={"sentiment": replace(own, beside=beside)})
-            scores = [
-                trained(
-                    workspace, changed, "sentiment", own.task, init="pretrained", seed=seed, split=split,
-                    train=Partly(workspace.prepared, label, known, seed),
-                )
-                for seed in seeds
-            ]  # fmt: skip
-            line(f"{known} of {all_of_them}, {name}", scores)
+    for section in settings.tasks:
+        own = settings.finetune[section]
+        if own.task["name"] != "classification":
+            continue
+        same = {name: own.task[name] for name in ("inputs", "label", "head")}
+        guessing = [{"name": "pseudo_labels", **same, **GUESSING}]
+        print(f"{section}, accuracy on the {split} split after {own.optim.steps} steps, by rows with a label")
+        for known in (*LABELLED, None):
+            for beside in ([], guessing) if known else ([],):
+                changed = replace(settings, finetune={section: replace(own, beside=beside)})
+                scores = [
+                    trained(
+                        workspace, changed, section, own.task, init="pretrained", seed=seed, split=split,
+                        train=Partly(workspace.prepared, own.task["label"], known, seed),
+                    )
+                    for seed in seeds
+                ]  # fmt: skip
+                line(f"{known or 'all'}, {'with pseudo-labels' if beside else 'alone'}", scores)
 
 
 def compression(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
@@ -390,7 +391,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parts = ("transfer", "fusions", "distillation", "optimisers", "compression", "adapters", "ensembles", "pseudo_labels")
+    parts = (
+        "transfer", "fusions", "distillation", "optimisers", "compression", "adapters", "ensembles", "pseudo_labels",
+    )  # fmt: skip
     parser.add_argument("--only", choices=parts)
     arguments = parser.parse_args()
     work = Workspace(arguments.project.resolve())

@@ -18,13 +18,14 @@ from mmcore.settings import Component
 
 @dataclass(frozen=True, kw_only=True)
 class Objective(Base):
-    """The class that the model itself finds likeliest, as the target of rows that have the `inputs` and no `label`, where
-    it gives it a probability of `threshold` or more (Lee 2013). It stands beside the task `classification` with the
-    same `inputs`, `label` and `head`, which teaches that head on the other rows.
+    """The class that the model itself finds likeliest, as the target of rows that have the `inputs` and no `label`,
+    where it gives it a probability of `threshold` or more (Lee 2013). It stands beside the task `classification` with
+    the same `inputs`, `label` and `head`, which teaches that head on the other rows.
 
     The target comes from the whole inputs; to be found again it is without the share `hide` of the tokens of each
     encoded input (0: with all), as FixMatch has a weakly and a strongly augmented picture (Sohn et al. 2020). `augment`
-    changes both alike. An input that would lose its last token stays whole.
+    changes both alike. An input that would lose its last token stays whole. The loss, with FixMatch's division by all
+    rows of the batch: `pseudo_label_loss`.
     """
 
     inputs: list[str]

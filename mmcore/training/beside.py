@@ -57,14 +57,15 @@ def check_guesses(task: Any, objectives: Sequence[Any]) -> None:
     for label in (label for one in objectives for label in one.lacks):
         if getattr(task, "answered_by", None) != label:
             raise ValueError(
-                f"an objective guesses the label '{label}', which nothing teaches; put it beside the classification by it"
+                f"an objective guesses the label '{label}', which nothing teaches; put it beside the task that does"
             )
 
 
 class Beside:
     """The losses of `task` and the weighted ones of the objectives `specs`; the task decides which weights are best.
 
-    ValueError where both train the same, need a head of one name that is made differently, or guess what nobody teaches.
+    ValueError where both train the same, need a head of one name that is made differently, or a label is guessed that
+    the task does not teach.
     """
 
     def __init__(self, task: Any, specs: Sequence[Component], corpus: Rows) -> None:

@@ -17,7 +17,7 @@ from mmcore.training.beside import Beside
 from mmcore.training.finetune import finetune
 from mmcore.workspace import read_json
 from tests.conftest import ROOT
-from tests.tiny import AUGMENT, EVERY_OBJECTIVE, TinyCorpus, corpus, fitted, model, optim, scene, write_prepared
+from tests.tiny import AUGMENT, EVERY_OBJECTIVE, TinyCorpus, corpus, model, optim, scene, write_prepared
 from tests.tiny import OBJECTIVES as SPECS
 from tests.training.test_beside import CAPTIONING
 from tests.training.test_pretrain import settings
@@ -172,28 +172,6 @@ def forget(path: Path, *, keep: int) -> None:
     """Let only the first so many rows of a prepared file have labels."""
     rows = pq.read_table(path)
     labels = [own if place < keep else [] for place, own in enumerate(rows["labels"].to_pylist())]
-    place = rows.schema.get_field_index("labels")
-    pq.write_table(rows.set_column(place, rows.schema.field(place), pa.array(labels, rows.schema.field(place).type)), path)
-
-
-def test_rows_without_a_label_bring_back_what_few_labels_cannot_tell(tmp_path):
-    reached = {}
-    rows, test = partly(4, 48), partly(48, 48)
-    for name, beside in (("alone", []), ("beside", [{**OF_SCENES, "threshold": 0.8}])):
-        made = model()
-        task = TASKS.build(TASK)
-        fitted(Beside(task, beside, rows) if beside else task, made, rows, tmp_path / name, steps=30, validate_every=30)
-        reached[name] = task.validate(made, test, batch_size=48)
-    print(reached)
-
-
-def test_the_task_and_what_it_learns_beside_it_have_one_head():
-    rows, made = partly(), model()
-    both = Beside(TASKS.build(TASK), [OF_SCENES], rows)
-    made.add_heads(both.heads(rows))
-    assert list(made.heads) == ["place"]
-    batch = both.batches(rows, made.processor, batch_size=6, seed=0, augment=AUGMENT).at(0)
-    assert set(both.loss(made, batch)) == {"label", TERM}
-    other = {**OF_SCENES, "head": {"name": "votes", "rule": "mean"}}
-    with pytest.raises(ValueError, match="the task and beside make the head 'place' differently"):
-        Beside(TASKS.build(TASK), [other], rows).heads(rows)
+    field = rows.schema.field("labels")
+    column = rows.schema.get_field_index("labels")
+    pq.write_table(rows.set_column(column, field, pa.array(labels, field.type)), path)
