@@ -3,7 +3,7 @@ compression takes from each task and what each adapter reaches, on the test spli
 validation split.
 
     python benchmarks/effects.py [--project FOLDER] [--seeds 1 2 3]
-        [--only transfer|fusions|distillation|optimisers|compression|adapters|ensembles]
+        [--only transfer|fusions|distillation|optimisers|compression|adapters|ensembles|pseudo_labels]
 
 `--project` (default: here): where a run has left artifacts/prepared and artifacts/pretrained. Each task is trained from
 the pretrained model and from scratch for the steps that its settings say, nothing else changed; sentiment with each
@@ -39,6 +39,7 @@ from mmcore.settings import Component, CompressSettings, FinetuneSettings, Optim
 from mmcore.tasks import TASKS
 from mmcore.tasks._mixed import EQUALLY
 from mmcore.training.adapters import ADAPTERS
+from mmcore.training.beside import Beside
 from mmcore.training.device import choose
 from mmcore.training.finetune import finetune
 from mmcore.training.fit import FitResult, fit
@@ -54,6 +55,9 @@ ADAMW_RATE = 2e-3
 LORA: Component = {"name": "lora", "rank": 8, "scale": 16.0}
 BOTTLENECK: Component = {"name": "bottleneck", "size": 16}
 BOTTLENECK_FASTER = 4
+# Of how many rows of training the label is kept, and how the others are guessed at.
+LABELLED = (25, 50, 100)
+GUESSING: Component = {"threshold": 0.95, "hide": 0.3, "weight": 1.0, "every": 1, "batch_size": None}
 # What a fusion needs beside its name.
 OPTIONS: Mapping[str, dict[str, Any]] = {
     "low_rank": {"rank": 4}, "cross_attention": {"layers": 1}, "co_attention": {"layers": 1},
@@ -71,13 +75,15 @@ WHOLE = {"int8": "as it is", "a layer less, int8": "a layer less"}
 
 def trained(
     workspace: Workspace, settings: Settings, section: str, task: Mapping[str, Any], *, init: str, seed: int,
-    split: str = "test",
+    split: str = "test", train: Corpus | None = None,
 ) -> float:  # fmt: skip
-    """The score on a split of the task, trained as its section says."""
+    """The score on a split of the task, trained as its section says (on other rows than the training split's)."""
     own = settings.finetune[section]
     learner = TASKS.build(task)
     device = choose(settings.train)
-    train, validation, judged = (Corpus(workspace.prepared, name) for name in ("train", "validation", split))
+    train = train or Corpus(workspace.prepared, "train")
+    validation, judged = (Corpus(workspace.prepared, name) for name in ("validation", split))
+    learned = Beside(learner, own.beside, train) if own.beside else learner
     torch.manual_seed(seed)
     if init == "pretrained":
         model = MultimodalModel.load(workspace.pretrained)
@@ -86,12 +92,12 @@ def trained(
     learner.configure(model)
     adapter = None if own.adapter is None else ADAPTERS.build(own.adapter)
     if adapter is not None:
-        heads = learner.heads(train)
+        heads = learned.heads(train)
         model.add_heads(heads)
         adapter.attach(model, set(heads))
     with tempfile.TemporaryDirectory() as folder:
         fit(
-            model, learner, train, validation, optim=own.optim, augment=own.augment, device=device, seed=seed,
+            model, learned, train, validation, optim=own.optim, augment=own.augment, device=device, seed=seed,
             checkpoints=Path(folder) / "checkpoints", logs=Path(folder) / "logs", phase=f"{section} {init}",
         )  # fmt: skip
     if adapter is not None:
@@ -296,6 +302,37 @@ class First(Corpus):
         return [row for row in found if self.label is None or self.label in self.rows[row]["labels"]][: self.most]
 
 
+class Partly(Corpus):
+    """The training split, of whose rows with this `label` only `known`, drawn by the seed, keep it (null: all)."""
+
+    def __init__(self, prepared: Path, label: str, known: int | None, seed: int) -> None:
+        super().__init__(prepared, "train")
+        having = [row for row in self.rows if row["labels"].get(label)]
+        for place in np.random.default_rng(seed).permutation(len(having))[known or len(having) :]:
+            having[place]["labels"] = {name: value for name, value in having[place]["labels"].items() if name != label}
+
+
+def pseudo_labels(workspace: Workspace, settings: Settings, seeds: Sequence[int], split: str = "test") -> None:
+    for section in settings.tasks:
+        own = settings.finetune[section]
+        if own.task["name"] != "classification":
+            continue
+        same = {name: own.task[name] for name in ("inputs", "label", "head")}
+        guessing = [{"name": "pseudo_labels", **same, **GUESSING}]
+        print(f"{section}, accuracy on the {split} split after {own.optim.steps} steps, by rows with a label")
+        for known in (*LABELLED, None):
+            for beside in ([], guessing) if known else ([],):
+                changed = replace(settings, finetune={section: replace(own, beside=beside)})
+                scores = [
+                    trained(
+                        workspace, changed, section, own.task, init="pretrained", seed=seed, split=split,
+                        train=Partly(workspace.prepared, own.task["label"], known, seed),
+                    )
+                    for seed in seeds
+                ]  # fmt: skip
+                line(f"{known or 'all'}, {'with pseudo-labels' if beside else 'alone'}", scores)
+
+
 def compression(workspace: Workspace, settings: Settings, seeds: Sequence[int]) -> None:
     test, train = Corpus(workspace.prepared, "test"), Corpus(workspace.prepared, "train")
     options: dict[str, Any] = {"batch_size": settings.evaluate.batch_size, "device": torch.device("cpu")}
@@ -354,7 +391,9 @@ if __name__ == "__main__":
     parser = argparse.ArgumentParser(description=__doc__, formatter_class=argparse.RawDescriptionHelpFormatter)
     parser.add_argument("--project", type=Path, default=Path())
     parser.add_argument("--seeds", type=int, nargs="+", default=[1, 2, 3])
-    parts = ("transfer", "fusions", "distillation", "optimisers", "compression", "adapters", "ensembles")
+    parts = (
+        "transfer", "fusions", "distillation", "optimisers", "compression", "adapters", "ensembles", "pseudo_labels",
+    )  # fmt: skip
     parser.add_argument("--only", choices=parts)
     arguments = parser.parse_args()
     work = Workspace(arguments.project.resolve())
@@ -373,3 +412,5 @@ if __name__ == "__main__":
         adapters(work, loaded, arguments.seeds)
     if arguments.only == "ensembles":
         ensembles(work, loaded, arguments.seeds)
+    if arguments.only == "pseudo_labels":
+        pseudo_labels(work, loaded, arguments.seeds)

@@ -30,6 +30,7 @@ REACHES = {
     "distil": ("encoders.image", "encoders.text", "logit_scale", "heads.distil_features_image.out"),
     "distil_alike": ("encoders.audio", "encoders.text", "projections.audio"),
     "questions": ("encoders.image", "encoders.text", "heads.answers_image.fusion", "heads.answers_image.out"),
+    "pseudo_labels": ("encoders.image", "encoders.video", "encoders.audio", "heads.place.fusion", "heads.place.out"),
 }  # fmt: skip
 # What draws at random does so by place in the batch.
 DRAWING = ("masked_audio", "masked_image", "masked_language", "matching")

@@ -81,6 +81,11 @@ EVERY_OBJECTIVE: dict[str, dict[str, Any]] = {
         name="questions", of="image", most=4,
         head={"name": "classes", "fusion": {"name": "cross_attention", "layers": 1}},
     ),
+    # Clips, of which none says where its square is, as scenes do.
+    "pseudo_labels": alone(
+        name="pseudo_labels", inputs=["video", "audio"], label="place", threshold=0.0, hide=0.0,
+        head={"name": "classes", "fusion": {"name": "concat"}},
+    ),
 }  # fmt: skip
 
 

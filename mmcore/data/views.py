@@ -58,6 +58,14 @@ def labelled(corpus: Rows, label: str) -> View:
     return View(corpus, [(place, "", {LABEL: row["labels"].get(label)}) for place, row in enumerate(corpus.rows)])
 
 
+def lacking(corpus: Rows, labels: Sequence[str]) -> Rows:
+    """The samples whose `labels` say nothing under any of these names; without a name all of them."""
+    if not labels:
+        return corpus
+    kept = [place for place, row in enumerate(corpus.rows) if not any(row["labels"].get(name) for name in labels)]
+    return View(corpus, [(place, "", {}) for place in kept])
+
+
 def classes(view: Rows, most: int | None = None) -> list[str]:
     """The labels of a view, the commonest first (at most so many)."""
     found, counts = np.unique([row[LABEL] for row in view.rows if row[LABEL]], return_counts=True)

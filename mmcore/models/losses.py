@@ -177,3 +177,19 @@ def token_loss(logits: Tensor, targets: Tensor, *, smoothing: float = 0.0) -> Te
         widened(logits.flatten(0, -2)), targets.flatten(), ignore_index=-100, reduction="sum", label_smoothing=smoothing
     )
     return losses / ranks.mean_count((targets != -100).sum())
+
+
+# Labels --------------------------------------------------------------------------------------------------------------
+
+
+def pseudo_label_loss(logits_BC: Tensor, guesses_BC: Tensor, threshold: float, present_B: Tensor) -> Tensor:
+    """1/B sum over b of [max p_b >= threshold] * cross-entropy of logits_b against argmax p_b, p = softmax(guesses).
+
+    B: the rows that are present, sure or not, so that the loss counts for more as the model gets sure of more of them
+    (Sohn et al. 2020, FixMatch). No gradient flows through the guesses. Zero where none is sure or present.
+    """
+    likeliest = widened(guesses_BC.detach()).softmax(1).max(1)
+    sure_B = present_B & (likeliest.values >= threshold)
+    targets_B = likeliest.indices.masked_fill(~sure_B, -100)
+    losses = F.cross_entropy(widened(logits_BC), targets_B, ignore_index=-100, reduction="sum")
+    return losses / ranks.mean_count(present_B.sum())

@@ -30,6 +30,11 @@ class Base:
         inputs: tuple[str, ...] = self.inputs  # type: ignore[attr-defined]
         return inputs
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        """The labels that its rows are not to have."""
+        return ()
+
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
         """The heads that the model needs for it, by name."""
         return {}

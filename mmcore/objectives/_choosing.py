@@ -6,7 +6,7 @@ import torch
 from torch import Tensor
 
 from mmcore.data.batches import LABEL, Batch, Rows
-from mmcore.data.views import classes, questions
+from mmcore.data.views import classes, labelled, questions
 from mmcore.models.losses import token_loss
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.settings import Component
@@ -31,6 +31,16 @@ def answers_head(corpus: Rows, *, of: str, most: int, head: Component) -> dict[s
     if not known:
         raise ValueError("no question of the training rows has an answer; answers are what is learned")
     return {f"answers_{of}": {**head, "inputs": ["question", of], "classes": known}}
+
+
+def label_head(corpus: Rows, label: str, *, inputs: Sequence[str], head: Component) -> dict[str, Component]:
+    """The head, by its name, that tells which of the values in `corpus` a label has. It is the same for the task and
+    for what is trained beside it."""
+    known = classes(labelled(corpus, label))
+    if not known:
+        there = ", ".join(sorted({key for row in corpus.rows for key in row["labels"]})) or "none"
+        raise ValueError(f"no row of the training split has the label '{label}'; there are: {there}")
+    return {label: {**head, "inputs": list(inputs), "classes": known}}
 
 
 def numbers(heads: Mapping[str, Component], head: str) -> dict[str, int]:

@@ -13,6 +13,7 @@ import torch
 from torch import Tensor
 
 from mmcore.data.batches import Batch, Batches, Rows, columns_of
+from mmcore.data.views import lacking
 from mmcore.models.multimodal import Input, MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
@@ -65,8 +66,13 @@ class Stream:
     def inputs(self) -> list[str]:
         return list(dict.fromkeys(name for objective in self.objectives for name in objective.inputs))
 
+    @property
+    def lacks(self) -> tuple[str, ...]:
+        return tuple(self.objectives[0].lacks)
+
     def rows(self, corpus: Rows) -> list[int]:
-        return corpus.with_(*columns_of(self.inputs))
+        """Where in what it sees of `corpus` (`lacking`) the rows are that have what it needs."""
+        return lacking(corpus, self.lacks).with_(*columns_of(self.inputs))
 
     def takes(self, objective: Any, corpus: Rows) -> bool:
         """Whether the batches are as good for `objective` as its own would be: all of the same rows, or, at the same
@@ -74,6 +80,8 @@ class Stream:
         inputs = set(self.inputs)
         if objective.batch_size != self.objectives[0].batch_size or {"question"} & inputs & set(objective.inputs):
             return False  # a batch has one question for each row, and its answers are numbered by one head
+        if tuple(objective.lacks) != self.lacks:
+            return False
         if set(objective.inputs) <= inputs and objective.every == self.every:
             return True
         joined = Stream([*self.objectives, objective]).rows(corpus)
@@ -109,8 +117,9 @@ class Stream:
         labels = [numbers for one in self.objectives if (numbers := one.labels(heads)) is not None]
         size = self.objectives[0].batch_size or batch_size
         return Batches(
-            corpus, tokens, columns_of(self.inputs), label=labels[0] if labels else None, batch_size=size, **options
-        )
+            lacking(corpus, self.lacks), tokens, columns_of(self.inputs), label=labels[0] if labels else None,
+            batch_size=size, **options,
+        )  # fmt: skip
 
     def loss(self, model: MultimodalModel, batch: Batch) -> dict[str, Tensor]:
         once = Remembering(model, {name for objective in self.objectives for name in objective.encoded})
@@ -175,7 +184,8 @@ class Mixture:
             if not objective.weight:
                 self.notes.append(f"{name}: left out, its weight is 0")
             elif not Stream([objective]).rows(corpus):
-                self.notes.append(f"{name}: skipped, no row has {' and '.join(columns_of(objective.inputs))}")
+                lacks = f" and lacks the label {' or '.join(objective.lacks)}" if objective.lacks else ""
+                self.notes.append(f"{name}: skipped, no row has {' and '.join(columns_of(objective.inputs))}{lacks}")
             else:
                 self._add(objective, corpus)
         if twice := [term for term, count in Counter(self.terms).items() if count > 1]:

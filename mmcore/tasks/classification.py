@@ -4,7 +4,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from mmcore.data.batches import Rows, columns_of
-from mmcore.data.views import View, classes, labelled
+from mmcore.data.views import View, labelled
+from mmcore.objectives._choosing import label_head
 from mmcore.settings import Component
 from mmcore.tasks._choosing import Choosing
 
@@ -34,8 +35,4 @@ class Task(Choosing):
         return labelled(corpus, self.label)
 
     def heads(self, corpus: Rows) -> Mapping[str, Component]:
-        found = classes(self.view(corpus))
-        if not found:
-            known = ", ".join(sorted({key for row in corpus.rows for key in row["labels"]})) or "none"
-            raise ValueError(f"no row of the training split has the label '{self.label}'; there are: {known}")
-        return {self.label: {**self.head, "inputs": self.inputs, "classes": found}}
+        return label_head(corpus, self.label, inputs=self.inputs, head=self.head)

@@ -52,10 +52,20 @@ def check_terms(task: Any, terms: Sequence[str]) -> None:
         raise ValueError(f"beside names an objective for {min(twice)}, which the task trains itself; remove it")
 
 
+def check_guesses(task: Any, objectives: Sequence[Any]) -> None:
+    """ValueError if an objective guesses a label that `task` does not teach."""
+    for label in (label for one in objectives for label in one.lacks):
+        if getattr(task, "answered_by", None) != label:
+            raise ValueError(
+                f"an objective guesses the label '{label}', which nothing teaches; put it beside the task that does"
+            )
+
+
 class Beside:
     """The losses of `task` and the weighted ones of the objectives `specs`; the task decides which weights are best.
 
-    ValueError where both train the same, or need a head of one name that is made differently.
+    ValueError where both train the same, need a head of one name that is made differently, or a label is guessed that
+    the task does not teach.
     """
 
     def __init__(self, task: Any, specs: Sequence[Component], corpus: Rows) -> None:
@@ -63,6 +73,7 @@ class Beside:
         self.headline: tuple[str, str] = task.headline
         self.notes = self.mixture.notes
         check_terms(task, self.mixture.terms)
+        check_guesses(task, self.mixture.objectives)
 
     @property
     def terms(self) -> list[str]:

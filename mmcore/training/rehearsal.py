@@ -14,7 +14,7 @@ from mmcore.objectives import OBJECTIVES
 from mmcore.settings import Settings
 from mmcore.tasks import TASKS
 from mmcore.training.adapters import ADAPTERS
-from mmcore.training.beside import check_terms
+from mmcore.training.beside import check_guesses, check_terms
 from mmcore.training.blend import check_share
 from mmcore.training.compress import check_compress
 from mmcore.training.device import choose
@@ -31,6 +31,7 @@ def rehearse(data: Path, settings: Settings) -> str:
     check_engine(settings.data.engine)
     device = choose(settings.train)
     objectives = [OBJECTIVES.build(spec) for spec in settings.pretrain.objectives]
+    check_guesses(None, objectives)
     check_share(settings.pretrain.optim, "pretrain", settings.pretrain.init)
     needs: dict[str, Sequence[str]] = {}
     looked_at = [(" and ".join(one.terms), columns_of(one.inputs)) for one in objectives if one.weight]
@@ -41,6 +42,7 @@ def rehearse(data: Path, settings: Settings) -> str:
         looked_at += [(name, columns) for columns in task.looks_at]
         looked_at += [(f"{name}, beside it", columns_of(one.inputs)) for one in beside if one.weight]
         check_terms(task, [term for one in beside for term in one.terms])
+        check_guesses(task, beside)
         check_share(own.optim, f"finetune.{name}", own.init)
         check_members(own.members, f"finetune.{name}", own.init)
         if own.init not in INITS:

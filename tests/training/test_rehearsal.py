@@ -8,6 +8,7 @@ from mmcore.params import load
 from mmcore.settings import CompressSettings, TrainSettings
 from mmcore.training.rehearsal import rehearse
 from tests.conftest import ROOT
+from tests.tiny import EVERY_OBJECTIVE
 
 
 @pytest.mark.parametrize(("engine", "said"), [("spark", "choose one of: local, ray"), ("ray", "data.engine is ray, ")])
@@ -62,6 +63,8 @@ def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
     deaf = {**task, "contrasts": task["contrasts"][:1], "rerank": None}
     assert "retrieval needs an encoder for audio" in said("retrieval", task=deaf)
     assert "which the task trains itself" in said("retrieval", beside=[contrast])
+    guess = {**EVERY_OBJECTIVE["pseudo_labels"], "inputs": ["image"], "label": "mood"}
+    assert "guesses the label 'mood', which nothing teaches" in said("captioning", beside=[guess])
     assert "captioning, beside it needs an encoder for audio" in said(
         "captioning", beside=[{**contrast, "among": ["audio", "text"]}]
     )
@@ -78,3 +81,13 @@ def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
     assert "finetune.captioning.compress.prune needs all weights on every device" in said(
         "captioning", train=shared, compress=pruned
     )
+
+
+def test_a_pretraining_guesses_no_label(tmp_path: Path) -> None:
+    settings = load(ROOT / "params.yaml")
+    objectives = [*settings.pretrain.objectives, EVERY_OBJECTIVE["pseudo_labels"]]
+    with pytest.raises(ValueError, match="guesses the label 'place', which nothing teaches; put it beside the task"):
+        rehearse(
+            tmp_path,
+            dataclasses.replace(settings, pretrain=dataclasses.replace(settings.pretrain, objectives=objectives)),
+        )
