@@ -6,7 +6,7 @@ reading one row costs little. Equal rows written in equal order are equal bytes.
 
 import hashlib
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Collection, Iterable, Iterator, Sequence
 from dataclasses import asdict, dataclass
 from pathlib import Path
 from typing import Any, Self
@@ -275,15 +275,30 @@ def verify(root: Path) -> None:
 def lacking_columns(data: Path, columns: Iterable[str]) -> set[str]:
     """Those of `columns` that no row of data/ has; a column is read only until the first row that has it."""
     wanted = set(columns)
+    for file, group in _row_groups(data):
+        if not wanted:
+            break
+        table = file.read_row_group(group, columns=sorted(wanted))
+        wanted -= {name for name in table.column_names if _any_filled(table.column(name))}
+    return wanted
+
+
+def label_names(data: Path, wanted: Collection[str]) -> set[str]:
+    """The names of the labels that rows of data/ have; read only until all of `wanted` were met."""
+    met: set[str] = set()
+    for file, group in _row_groups(data):
+        if met.issuperset(wanted):
+            break
+        for chunk in file.read_row_group(group, columns=["labels"]).column("labels").chunks:
+            met.update(pc.unique(chunk.keys).to_pylist())
+    return met
+
+
+def _row_groups(data: Path) -> Iterator[tuple[pq.ParquetFile, int]]:
     for shard in shards(data):
         check_shard(data / shard.path)
         file = pq.ParquetFile(data / shard.path)
-        for group in range(file.num_row_groups):
-            if not wanted:
-                return wanted
-            table = file.read_row_group(group, columns=sorted(wanted))
-            wanted -= {name for name in table.column_names if _any_filled(table.column(name))}
-    return wanted
+        yield from ((file, group) for group in range(file.num_row_groups))
 
 
 def _any_filled(column: pa.ChunkedArray) -> bool:

@@ -2,7 +2,7 @@
 
 import time
 from collections import Counter
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from dataclasses import dataclass
 from typing import Any
 
@@ -160,9 +160,9 @@ def _step(model: MultimodalModel, stream: Stream, batch: Batch) -> int:
 
 
 class Imagined:
-    """`count` samples that have everything, of the sizes that `processor` leaves at most."""
+    """`count` samples that have everything, of the sizes that `processor` leaves at most, and these `labels`."""
 
-    def __init__(self, processor: Processor, count: int) -> None:
+    def __init__(self, processor: Processor, count: int, labels: Collection[str] = ("label",)) -> None:
         random = np.random.default_rng(0)
         self.prepare = prepare = processor.prepare
 
@@ -173,7 +173,7 @@ class Imagined:
         self.ids = [str(number) for number in range(count)]
         self.rows = [
             {
-                "positives": None, "labels": {"label": str(number % 2)}, "summary": text(prepare.context),
+                "positives": None, "labels": dict.fromkeys(labels, str(number % 2)), "summary": text(prepare.context),
                 "captions": [{"text": text(prepare.context), "lang": "en"}], "speech_text": text(prepare.context),
                 "transcript": text(prepare.transcript_context),
                 "qa": [{"question": text(prepare.context), "answers": [str(number % 2)]}],

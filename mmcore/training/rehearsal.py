@@ -1,13 +1,16 @@
 """Everything that the settings name, built once before any work: what would fail at night fails here."""
 
 import copy
-from collections.abc import Sequence
+import difflib
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
+from typing import Any
 
 from mmcore.data import store
 from mmcore.data.batches import columns_of
 from mmcore.data.engine import check_engine
 from mmcore.data.modalities import media
+from mmcore.data.schema import schema
 from mmcore.models.multimodal import MultimodalModel
 from mmcore.models.processor import Processor
 from mmcore.objectives import OBJECTIVES
@@ -17,6 +20,7 @@ from mmcore.training.adapters import ADAPTERS
 from mmcore.training.beside import check_guesses, check_terms
 from mmcore.training.blend import check_share
 from mmcore.training.compress import check_compress
+from mmcore.training.costs import FEW, Imagined
 from mmcore.training.device import choose
 from mmcore.training.finetune import INITS
 from mmcore.training.soup import check_members
@@ -33,11 +37,13 @@ def rehearse(data: Path, settings: Settings) -> str:
     objectives = [OBJECTIVES.build(spec) for spec in settings.pretrain.objectives]
     check_guesses(None, objectives)
     check_share(settings.pretrain.optim, "pretrain", settings.pretrain.init)
+    tasks: dict[str, Any] = {}
     needs: dict[str, Sequence[str]] = {}
     looked_at = [(" and ".join(one.terms), columns_of(one.inputs)) for one in objectives if one.weight]
     for name in settings.tasks:
         own = settings.finetune[name]
-        task, beside = TASKS.build(own.task), [OBJECTIVES.build(spec) for spec in own.beside]
+        tasks[name] = task = TASKS.build(own.task)
+        beside = [OBJECTIVES.build(spec) for spec in own.beside]
         needs[name] = task.needs
         looked_at += [(name, columns) for columns in task.looks_at]
         looked_at += [(f"{name}, beside it", columns_of(one.inputs)) for one in beside if one.weight]
@@ -49,6 +55,7 @@ def rehearse(data: Path, settings: Settings) -> str:
             raise ValueError(f"finetune.{name}.init is '{own.init}'; choose {' or '.join(INITS)}")
         if own.optim.steps and not task.learns:
             raise ValueError(f"the task '{name}' learns nothing of its own: set finetune.{name}.optim.steps to 0")
+    _check_columns([*looked_at, *needs.items()])
     _check_encoders(data, looked_at, settings)
     lacking = store.lacking_columns(data, {column for columns in needs.values() for column in columns})
     skipped = {task: sorted(lacking & set(columns)) for task, columns in needs.items() if lacking & set(columns)}
@@ -69,8 +76,44 @@ def rehearse(data: Path, settings: Settings) -> str:
                 f"train.shard is true, and finetune.{name}.compress.prune needs all weights on every device; set shard "
                 "to false, or prune to 0"
             )
+    _check_heads(data, {name: task for name, task in tasks.items() if name not in skipped}, objectives, model, settings)
     line = f"{device.name}; a model of {parameters / 1e6:.2f} M parameters over {', '.join(settings.model.encoders)}"
     return line + (f"; skipped: {told}" if told else "")
+
+
+def _check_columns(looked_at: Iterable[tuple[str, Sequence[str]]]) -> None:
+    """ValueError for a name that no column has: its rows would be missing, and it be skipped without a word."""
+    known = schema().names
+    for name, columns in looked_at:
+        for column in columns:
+            if column not in known:
+                near = difflib.get_close_matches(column, known, n=1)
+                raise ValueError(
+                    f"{name} looks at '{column}', which no row can have"
+                    + (f"; did you mean '{near[0]}'?" if near else f"; there are: {', '.join(known)}")
+                )
+
+
+def _check_heads(
+    data: Path, tasks: Mapping[str, Any], objectives: Sequence[Any], model: MultimodalModel, settings: Settings
+) -> None:
+    """Build the heads of pretraining, then of each task beside them; ValueError or LookupError for what is wrong with
+    one, a label that no row has, or a second stage of retrieval that the model has nothing for."""
+    labels = store.label_names(data, {task.label for task in tasks.values() if hasattr(task, "label")})
+    few = Imagined(model.processor, FEW, sorted(labels))
+    pretrained = {name: spec for one in objectives if one.weight for name, spec in one.heads(few).items()}
+    model.add_heads(pretrained)
+    for name, task in tasks.items():
+        scratch = settings.finetune[name].init == "scratch"
+        model.heads.clear()
+        model.head_specs.clear()
+        try:
+            model.add_heads({**({} if scratch else pretrained), **task.heads(few)})
+            # A champion that a pretraining begins with may have heads that its objectives do not ask for.
+            if scratch or settings.pretrain.init == "scratch":
+                task.configure(model)
+        except (ValueError, LookupError) as error:
+            raise type(error)(f"finetune.{name}: {error.args[0]}") from None
 
 
 def _check_encoders(data: Path, looked_at: Sequence[tuple[str, Sequence[str]]], settings: Settings) -> None:

@@ -54,7 +54,7 @@ def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
             model=dataclasses.replace(settings.model, encoders=encoders),
             pretrain=dataclasses.replace(settings.pretrain, objectives=settings.pretrain.objectives[:1]),
         )  # fmt: skip
-        with pytest.raises(ValueError, match=r"\w") as told:
+        with pytest.raises((ValueError, LookupError), match=r"\w") as told:
             rehearse(tmp_path, made)
         return str(told.value)
 
@@ -76,6 +76,21 @@ def test_what_would_fail_after_hours_is_told_before(tmp_path: Path) -> None:
     smelling = {"name": "bottleneck", "size": 8, "among": ["text", "smell"]}
     assert "bottleneck is among 'smell'" in said("captioning", adapter=smelling)
     assert "finetune.captioning.members is 2: trainings are" in said("captioning", init="scratch", members=2)
+    own = settings.finetune["sentiment"].task
+    assert "finetune.sentiment: no head named 'votez'" in said("sentiment", task={**own, "head": {"name": "votez"}})
+    bare = {"name": "classes", "fusion": {"name": "cross_attention"}}
+    assert "finetune.sentiment: fusion 'cross_attention' needs the option 'layers'" in said(
+        "sentiment", task={**own, "head": bare}
+    )
+    assert "has the label 'sentimint'; there are: sentiment" in said("sentiment", task={**own, "label": "sentimint"})
+    assert "sentiment looks at 'imag', which no row can have; did you mean 'image'?" in said(
+        "sentiment", task={**own, "inputs": ["imag", "transcript"]}
+    )
+    rerank = {"name": "matching", "of": ["image"], "places": 10}
+    alone = {**task, "contrasts": [{**contrast, "among": ["image", "text"]}], "also": [], "rerank": rerank}
+    assert "finetune.retrieval: retrieval re-ranks by matching, and the model has no head for image" in said(
+        "retrieval", task=alone
+    )
     shared = dataclasses.replace(settings.train, devices=2, shard=True)
     pruned = CompressSettings(prune=0.5, drop_layers={}, int8=False)
     assert "finetune.captioning.compress.prune needs all weights on every device" in said(
