@@ -10,7 +10,8 @@ import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
 
-from mmcore.models.layers import CrossingBlock, Stepping, positions, turned, widened
+from mmcore.models.layers import CrossingBlock, Stepping, positions, widened
+from mmcore.models.products import in_one_thread, turned
 from mmcore.registry import Table
 
 DECODERS: Table[Any] = Table("decoder")
@@ -55,17 +56,18 @@ class CrossAttentionDecoder(nn.Module):
             raise ValueError(
                 f"a prefix of {forced.shape[1] - 1} tokens leaves no place for a text in {len(self.place)}"
             )
-        state = _State(self, memory_BSD, mask_BS, beams, forced.shape[1] - 1 + tokens)
-        for position in range(forced.shape[1]):
-            logits_NV = state.step(forced[:, position].repeat_interleave(beams))
-        search = _Search(batch, beams, tokens, last, device)
-        for step in range(tokens):
-            chosen_N = search.advance(step, logits_NV)
-            if search.over() or step == tokens - 1:
-                return search.best(step + 1)
-            state.keep(search.parents_N)
-            logits_NV = state.step(chosen_N)
-        return search.best(tokens)
+        with in_one_thread():
+            state = _State(self, memory_BSD, mask_BS, beams, forced.shape[1] - 1 + tokens)
+            for position in range(forced.shape[1]):
+                logits_NV = state.step(forced[:, position].repeat_interleave(beams))
+            search = _Search(batch, beams, tokens, last, device)
+            for step in range(tokens):
+                chosen_N = search.advance(step, logits_NV)
+                if search.over() or step == tokens - 1:
+                    return search.best(step + 1)
+                state.keep(search.parents_N)
+                logits_NV = state.step(chosen_N)
+            return search.best(tokens)
 
 
 class _State:

@@ -10,7 +10,8 @@ from typing import Any
 import torch
 import torch.nn.functional as F
 from torch import Tensor, nn
-from torch.utils.weak import WeakIdKeyDictionary
+
+from mmcore.models.products import turned
 
 # For so many keys two products are faster than the float32 kernel for bf16 on a CPU (docs/decisions.md); for more they
 # would hold too many scores.
@@ -206,34 +207,6 @@ class Stepping:
     def keep(self, parents_N: Tensor) -> None:
         """Go on with what each row's parent has seen."""
         self.seen = self.seen[:, parents_N]
-
-
-def turned(weight_OI: Tensor, bias_O: Tensor) -> Callable[[Tensor], Tensor]:
-    """A linear layer on few rows [N, I], with its weights stored the other way round: such products read them faster
-    so, and that of a single row faster still as a vector's (docs/decisions.md)."""
-    weight_IO = _stored_by_input(weight_OI)
-
-    def product(rows_NI: Tensor) -> Tensor:
-        if len(rows_NI) == 1:
-            return torch.addmv(bias_O, weight_IO.t(), rows_NI[0])[None]
-        return torch.addmm(bias_O, rows_NI, weight_IO)
-
-    return product
-
-
-def _stored_by_input(weight_OI: Tensor) -> Tensor:
-    """The transpose [I, O], contiguous. Of weights that do not learn, as in a service, it is kept for the next time."""
-    if weight_OI.requires_grad or weight_OI.is_inference() or not isinstance(weight_OI, nn.Parameter):
-        return weight_OI.t().contiguous()
-    state = weight_OI.data_ptr(), weight_OI._version
-    if _TURNED.get(weight_OI, (None,))[0] != state:
-        _TURNED[weight_OI] = state, weight_OI.t().contiguous()
-    kept: Tensor = _TURNED[weight_OI][1]
-    return kept
-
-
-# What `_stored_by_input` has made, with the address and the version of the weights that it was made of.
-_TURNED: Any = WeakIdKeyDictionary()
 
 
 def _as_said(said_BTD: Tensor) -> Tensor:

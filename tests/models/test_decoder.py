@@ -4,7 +4,7 @@ import pytest
 import torch
 
 from mmcore.models.decoder import DECODERS
-from mmcore.models.layers import _TURNED
+from mmcore.models.products import _TURNED
 
 
 def decoder(**options):
